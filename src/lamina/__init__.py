@@ -1,0 +1,71 @@
+"""Lamina trains neural networks by the book: from data to a proved, saved, reported model.
+
+    import lamina
+    model = lamina.train("flowers/")
+    model.predict("new.jpg")
+
+Nothing heavy is loaded before it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lamina.batch import Batch, Loss
+    from lamina.comparison import compare
+    from lamina.data.data import Data, Source
+    from lamina.errors import DataError, LaminaError, OptionError, RunError, TrainingError
+    from lamina.execution import Execution
+    from lamina.findings import Finding
+    from lamina.metrics.metric import Metric, Score
+    from lamina.model import Model, load
+    from lamina.plan import Plan
+    from lamina.records import Epoch, Step
+    from lamina.run import Run
+    from lamina.tasks.task import Task
+    from lamina.training import check, repeat, resume, train
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Batch": "batch",
+    "Data": "data.data",
+    "DataError": "errors",
+    "Epoch": "records",
+    "Execution": "execution",
+    "Finding": "findings",
+    "LaminaError": "errors",
+    "Loss": "batch",
+    "Metric": "metrics.metric",
+    "Model": "model",
+    "OptionError": "errors",
+    "Plan": "plan",
+    "Run": "run",
+    "RunError": "errors",
+    "Score": "metrics.metric",
+    "Source": "data.data",
+    "Step": "records",
+    "Task": "tasks.task",
+    "TrainingError": "errors",
+    "check": "training",
+    "compare": "comparison",
+    "load": "model",
+    "repeat": "training",
+    "resume": "training",
+    "train": "training",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's module when the name is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
+    value = getattr(import_module(f"lamina.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,77 @@
+"""Answers as CSV or JSON lines, written as they come: however many there are, memory stays flat."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from lamina.errors import TrainingError
+
+
+def write_answers(
+    answers: Iterable[dict[str, Any]], out: Path | None, form: Literal["csv", "jsonl"] = "csv"
+) -> tuple[int, int]:
+    """Write answers in their order, to a file (its ending decides the form) or to standard output.
+
+    A file appears whole or not at all. In CSV the columns are those of the first good answer, and ``error``.
+
+    Returns:
+        How many answers there were, and how many of them were errors.
+    """
+    if out is None:
+        return _write(answers, sys.stdout, form)
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            counts = _write(answers, stream, "jsonl" if out.suffix == ".jsonl" else "csv")
+        partial.replace(out)
+    except OSError as error:
+        raise TrainingError(
+            f"it cannot be written ({error.strerror}).", str(out), "Make room or name another place."
+        ) from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return counts
+
+
+def _write(answers: Iterable[dict[str, Any]], stream: TextIO, form: str) -> tuple[int, int]:
+    done = failed = 0
+    writer: csv.DictWriter[str] | None = None
+    waiting: list[dict[str, Any]] = []  # errors before the first good answer shows the columns
+    for answer in answers:
+        done, failed = done + 1, failed + ("error" in answer)
+        if form == "jsonl":
+            stream.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            continue
+        flat = _flat(answer)
+        if writer is None and "error" in answer:
+            waiting.append(flat)
+            continue
+        if writer is None:
+            writer = _started(stream, flat, waiting)
+        writer.writerow(flat)
+    if form == "csv" and writer is None:
+        _started(stream, {"input": "", "prediction": ""}, waiting)
+    return done, failed
+
+
+def _started(stream: TextIO, first: dict[str, Any], waiting: list[dict[str, Any]]) -> "csv.DictWriter[str]":
+    writer = csv.DictWriter(stream, [*first, "error"])
+    writer.writeheader()
+    writer.writerows(waiting)
+    return writer
+
+
+def _flat(answer: dict[str, Any]) -> dict[str, Any]:
+    """``{"probabilities": {"a": 1}}`` becomes ``{"probability of a": 1}``, one column each."""
+    flat: dict[str, Any] = {}
+    for name, value in answer.items():
+        if isinstance(value, dict):
+            singular = name[:-3] + "y" if name.endswith("ies") else name
+            flat |= {f"{singular} of {key}": item for key, item in value.items()}
+        else:
+            flat[name] = value
+    return flat

@@ -1,0 +1,1 @@
+"""Audit: data in, findings out; one file per illness."""

@@ -1,0 +1,175 @@
+"""Baselines: what a network must beat. Each learns from encoded training examples and answers for others at once.
+
+Every function takes (training inputs, training targets, inputs, facts), all encoded by the task, and gives outputs in
+the form of a network's: (examples, classes) log-probabilities, or (examples,) standardised values.
+
+    majority, mean_value            know only the answers
+    linear_on_pixels                pictures     inputs["image"] (examples, side, side, channels) uint8
+    linear, gradient_boosting       tables       inputs["numbers"] (examples, columns) float32, standardised and filled;
+                                                 inputs["categories"] (examples, columns) int64 codes;
+                                                 optional inputs["missing"] (examples, number columns) bool
+    targets["label"] (examples,) int64, with the class names in facts["classes"]; or targets["value"] (examples,)
+
+The models are scikit-learn's, with a fixed seed; how long each may take is bounded.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+Arrays = dict[str, np.ndarray]
+
+FLOOR: Final = 1e-7
+"""Least probability: no baseline is sure that something cannot be, and its log-loss stays finite."""
+SIDE: Final = 16
+"""Pixels of a side to which pictures are shrunk."""
+PIXEL_WORK: Final = 500_000
+"""Most training examples times classes of ``linear_on_pixels``: some 10 seconds on one core, at 16 x 16 x 3 pixels."""
+PENALTY_ROWS: Final = 5_000
+"""Training examples on which ``linear_on_pixels`` chooses its penalty."""
+PENALTIES: Final = (1e-1, 1e-2, 1e-3)
+"""Candidates for it: the weight of the squared norm of the coefficients against the mean loss."""
+BOOSTED_TREES: Final = 2_000
+"""Most trees of ``gradient_boosting`` for classes: scikit-learn's 100 iterations up to 20 classes, then fewer."""
+MOST_CODES: Final = 255
+"""Most codes of a column that scikit-learn's boosting can treat as a category."""
+
+
+def majority(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:
+    """The same answer for every example: each class has the probability that it has in the training part."""
+    classes = len(facts["classes"])
+    shares = np.bincount(train_targets["label"], minlength=classes) / max(1, len(train_targets["label"]))
+    return _log_probabilities(np.tile(shares, (_length(inputs), 1)), np.arange(classes), classes)
+
+
+def mean_value(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:
+    """The same answer for every example: the mean of the training part."""
+    return torch.full((_length(inputs),), float(train_targets["value"].mean(dtype=np.float64)))
+
+
+def linear_on_pixels(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:
+    """Multinomial logistic regression on pictures shrunk to at most 16 x 16 pixels.
+
+    It learns from as many examples, drawn at random, as ``PIXEL_WORK`` allows: 50,000 with ten classes, 5,000 with a
+    hundred; with this few coefficients more examples hardly help. The penalty is chosen on a held-out fifth of 5,000 of
+    them, since what suits 500 pictures is far too weak for the others.
+    """
+    classes = len(facts["classes"])
+    label = train_targets["label"]
+    order = np.random.default_rng(0).permutation(len(label))[: max(1000, PIXEL_WORK // classes)]
+    known = _pixels(train_inputs["image"][order])
+    mean, scale = known.mean(0), known.std(0) + 1e-3  # a pixel that is always black stays 0
+    known, label, asked = (known - mean) / scale, label[order], (_pixels(inputs["image"]) - mean) / scale
+    penalty, fold = PENALTIES[0], min(len(label), PENALTY_ROWS) // 5
+    if fold:
+        judged, taught = slice(0, fold), slice(fold, 5 * fold)
+        losses = []
+        for candidate in PENALTIES:
+            guess = _logistic(known[taught], label[taught], known[judged], classes, candidate)
+            losses.append(-float(guess.gather(1, torch.from_numpy(label[judged])[:, None]).mean()))
+        penalty = PENALTIES[int(np.argmin(losses))]
+    return _logistic(known, label, asked, classes, penalty)
+
+
+def linear(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:
+    """Logistic or ridge regression on the numbers and on one indicator per code of each category."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import OneHotEncoder
+
+    numbers = train_inputs["numbers"].shape[1]
+    indicators = make_column_transformer(  # sparse when there are many codes; a code never seen has no indicator
+        ("passthrough", slice(0, numbers)), (OneHotEncoder(handle_unknown="ignore"), slice(numbers, None))
+    )
+    known = indicators.fit_transform(_columns(train_inputs, filled=True))
+    asked = indicators.transform(_columns(inputs, filled=True))
+    if "label" in train_targets:
+        rows = len(train_targets["label"])
+        return _logistic(known, train_targets["label"], asked, len(facts["classes"]), penalty=1 / max(1, rows))
+    return torch.from_numpy(Ridge().fit(known, train_targets["value"]).predict(asked)).float()
+
+
+def gradient_boosting(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:
+    """Scikit-learn's histogram gradient boosting as it comes; missing numbers stay missing, categories are categories.
+
+    A column with more codes than it can take (255) is taken as a number.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    known, asked = _columns(train_inputs), _columns(inputs)
+    numbers = train_inputs["numbers"].shape[1]
+    categorical = np.array(
+        [i >= numbers and len(np.unique(known[:, i])) <= MOST_CODES for i in range(known.shape[1])], dtype=bool
+    )
+    if "label" not in train_targets:
+        regressor = HistGradientBoostingRegressor(categorical_features=categorical, random_state=0)
+        return torch.from_numpy(regressor.fit(known, train_targets["value"]).predict(asked)).float()
+    label, classes = train_targets["label"], len(facts["classes"])
+    if len(np.unique(label)) < 2:  # scikit-learn refuses a single class
+        return majority(train_inputs, train_targets, inputs, facts)
+    model = HistGradientBoostingClassifier(
+        max_iter=max(10, min(100, BOOSTED_TREES // classes)),  # it grows one tree per class in each iteration
+        categorical_features=categorical,
+        # holding out a share of every class, to stop early by, is refused when a class has a single example
+        early_stopping=False if (np.bincount(label) == 1).any() else "auto",
+        random_state=0,
+    )
+    model.fit(known, label)
+    return _log_probabilities(model.predict_proba(asked), model.classes_, classes)
+
+
+def _logistic(known: Any, label: np.ndarray, asked: Any, classes: int, penalty: float) -> Tensor:
+    """Multinomial logistic regression with a penalty per mean loss: log-probabilities for ``asked``."""
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(label)) < 2:  # scikit-learn refuses a single class
+        return _log_probabilities(np.ones((asked.shape[0], 1)), label[:1], classes)
+    model = LogisticRegression(C=1 / (penalty * len(label)), max_iter=200, tol=1e-3)
+    with _unfinished_is_fine():
+        model.fit(known, label)
+    return _log_probabilities(model.predict_proba(asked), model.classes_, classes)
+
+
+@contextmanager
+def _unfinished_is_fine() -> Iterator[None]:
+    """Keep scikit-learn quiet about reaching the iteration limit, which is there to bound the time."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
+
+
+def _log_probabilities(probabilities: np.ndarray, present: np.ndarray, classes: int) -> Tensor:
+    """(examples, present classes) probabilities as (examples, classes) logarithms, floored for classes never seen."""
+    spread = np.zeros((len(probabilities), classes))
+    spread[:, present] = probabilities
+    return torch.from_numpy(np.log(np.maximum(spread, FLOOR))).float()
+
+
+def _pixels(images: np.ndarray) -> np.ndarray:
+    """(examples, side, side, channels) uint8 as (examples, pixels) float32 from 0 to 1, shrunk by area averaging."""
+    shrunk = []
+    for start in range(0, len(images), 512):  # so that the float copy of large pictures fits in memory
+        piece = torch.from_numpy(np.array(images[start : start + 512])).permute(0, 3, 1, 2).float() / 255
+        side = (min(SIDE, piece.shape[2]), min(SIDE, piece.shape[3]))
+        shrunk.append(adaptive_avg_pool2d(piece, side).flatten(1).numpy())
+    return np.concatenate(shrunk) if shrunk else np.zeros((0, 1), np.float32)
+
+
+def _columns(inputs: Arrays, filled: bool = False) -> np.ndarray:
+    """Numbers, NaN where they are missing unless ``filled``, then category codes: (examples, columns) float64."""
+    numbers = inputs["numbers"].astype(np.float64)
+    if "missing" in inputs and not filled:
+        numbers[inputs["missing"]] = np.nan
+    return np.concatenate([numbers, inputs["categories"].astype(np.float64)], 1)
+
+
+def _length(inputs: Arrays) -> int:
+    return len(next(iter(inputs.values())))

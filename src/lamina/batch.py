@@ -1,0 +1,52 @@
+"""Batch and Loss: what goes into a network, and what a task says about what came out."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples, stacked: named tensors whose first dimension counts examples."""
+
+    inputs: Tensors
+    """What the network sees, by the name of its ``forward`` argument."""
+    targets: Tensors
+    """What only the losses and metrics see."""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on ``device``."""
+        return Batch(
+            {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()},
+            {name: tensor.to(device, non_blocking=True) for name, tensor in self.targets.items()},
+        )
+
+    def pieces(self, count: int) -> list["Batch"]:
+        """Cut into at most ``count`` batches of nearly equal length (micro-batches)."""
+        count = min(count, len(self))
+        inputs = {name: tensor.tensor_split(count) for name, tensor in self.inputs.items()}
+        targets = {name: tensor.tensor_split(count) for name, tensor in self.targets.items()}
+        return [
+            Batch({name: cut[i] for name, cut in inputs.items()}, {name: cut[i] for name, cut in targets.items()})
+            for i in range(count)
+        ]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss is a sum and a count, never a mean: so the gradient does not depend on how a batch was cut up."""
+
+    player: str
+    """Whose weights this loss moves: the name of a submodule, or "network" for all of it."""
+    total: Tensor
+    """Sum over the examples; a scalar with a gradient."""
+    count: Tensor | float
+    """What to divide by: examples, tokens, or the sum of their weights."""
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    """Named sums that together make ``total``, for the log; may be empty."""

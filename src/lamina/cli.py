@@ -1,0 +1,437 @@
+"""The command line: one function per verb. Options of training come from the fields of Plan, with their docstrings as help.
+
+Exit codes: 0 done · 1 something unforeseen · 2 wrong option or name · 3 data that cannot be used · 4 run directory missing or
+damaged · 5 training could not go on · 6 some inputs of ``predict`` could not be read · 130 stopped by Ctrl-C.
+"""
+
+import ast
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lamina.errors import LaminaError, OptionError
+from lamina.options import settings_of, with_plan
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lamina.model import Model
+    from lamina.watch import Watch
+
+app = typer.Typer(
+    name="lamina",
+    help="Train neural networks by the book: from data to a proved, saved, reported model.\n\n"
+    "Start with: lamina train FOLDER   or   lamina train TABLE.csv --target COLUMN   or   lamina demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's directory, such as runs/flowers-1.", show_default=False)
+]
+DataPath = Annotated[str, typer.Argument(metavar="DATA", help="A folder or a file.", show_default=False)]
+Target = Annotated[str | None, typer.Option(help="The column that holds the answer, for a table.")]
+Group = Annotated[str | None, typer.Option(help="A column whose equal values stay on one side of the split.")]
+Time = Annotated[str | None, typer.Option("--time", help="A column in whose order the data are split.")]
+TaskName = Annotated[
+    str | None, typer.Option("--task", help="Its name, or a file that defines one; see `lamina tasks`.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the task; repeatable.")
+]
+
+
+def main() -> None:
+    """Run the command line; every error becomes one line and an exit code."""
+    wants_json = "--json" in sys.argv
+    try:
+        code = app(standalone_mode=False)
+    except LaminaError as error:
+        code = _fail(error, wants_json, error.exit_code)
+    except typer.TyperException as error:
+        name = getattr(getattr(error, "ctx", None), "command_path", "lamina")
+        wrong = OptionError(error.format_message(), remedy=f"`{name} --help` shows the options and an example.")
+        code = _fail(wrong, wants_json, 2)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _fail(LaminaError("stopped by Ctrl-C."), wants_json, 130)
+    except MemoryError:
+        code = _fail(LaminaError("there is not enough memory.", remedy="Try a smaller --batch-size."), wants_json, 5)
+    except BrokenPipeError:  # whoever read our output has gone
+        os._exit(0)
+    except Exception as error:
+        if os.environ.get("LAMINA_TRACEBACK"):
+            raise
+        remedy = "This is a defect of Lamina: set LAMINA_TRACEBACK=1 to see where, and report it."
+        code = _fail(LaminaError(f"{type(error).__name__}: {error}", remedy=remedy), wants_json, 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@app.command()
+@with_plan
+def train(
+    data: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="A folder or a table.", show_default=False)
+    ] = None,
+    task: TaskName = None,
+    target: Target = None,
+    group: Group = None,
+    time_column: Time = None,
+    settings: Settings = None,
+    network: Annotated[str | None, typer.Option(help="A family; see `lamina networks`.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="tiny, small, medium or large; chosen by the data otherwise.")
+    ] = None,
+    dropout: Annotated[float | None, typer.Option(help="Share of the features that dropout hides.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME-N otherwise.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a stopped run, to the bit.")] = None,
+    recipe: Annotated[Path | None, typer.Option(metavar="RUN", help="Train again by the recipe of a run.")] = None,
+    valid_share: Annotated[float, typer.Option(help="Validation part, where the data have none.")] = 0.15,
+    test_share: Annotated[float, typer.Option(help="Test part, where the data have none.")] = 0.15,
+    device: Annotated[
+        Literal["cpu", "cuda", "mps"] | None, typer.Option(help="The accelerator, if any, otherwise.")
+    ] = None,
+    precision: Annotated[Literal["float32", "bfloat16"] | None, typer.Option(help="Measured otherwise.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Of the CPU; measured otherwise.", min=1)] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="A finding that shall not stop the run.")
+    ] = None,
+    as_json: Json = False,
+    *,
+    plan: dict[str, Any],
+) -> None:
+    """Train a network on DATA, prove it on the test part, and write a report.
+
+    Example: lamina train houses.csv --target price --budget 5m
+    """
+    from lamina import training
+
+    began = time.monotonic()
+    with _watching(as_json) as (watch, console):
+        if resume is not None:
+            _refuse(data, "--resume", "DATA", plan)
+            model = training.resume(resume, accept=accept or (), watch=watch)
+        elif recipe is not None:
+            seed = plan.pop("seed", None)
+            _refuse(None, "--recipe", "training options other than --seed", plan)
+            model = training.repeat(recipe, data, seed=seed, out=out, watch=watch)
+        elif data is None:
+            raise OptionError("DATA is missing.", remedy="Example: lamina train flowers/")
+        else:
+            model = training.train(
+                data, task=task, target=target, group=group, time_column=time_column, options=settings_of(settings),
+                network=network, size=size, dropout=dropout, plan=plan, seed=plan.get("seed", 0),
+                valid_share=valid_share, test_share=test_share, device=device, precision=precision, threads=threads,
+                accept=accept or (), out=out, watch=watch,
+            )  # fmt: skip
+    _summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json, console)
+
+
+@app.command()
+def predict(
+    run: RunPath,
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Files, folders or tables.", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help="A .csv or .jsonl file; standard output otherwise.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Answer for new INPUTs, in their order; one that cannot be read gets an error of its own.
+
+    Example: lamina predict runs/flowers-1 new/ --out answers.csv
+    """
+    from lamina.answers import write_answers
+    from lamina.model import load
+
+    if out is not None and out.suffix not in (".csv", ".jsonl"):
+        raise OptionError("its name must end in .csv or .jsonl.", str(out), "Rename it.")
+    with _watching(as_json or out is None) as (watch, _):
+        model = load(run)
+        answers = model.stream(inputs, lambda done, total: watch.progress("predicting", done, total))
+        done, failed = write_answers(answers, out, "jsonl" if as_json else "csv")
+    if as_json:
+        _print_json({"run": str(run), "predictions": done, "errors": failed, "out": None if out is None else str(out)})
+    elif out is not None:
+        sys.stderr.write(f"{done:,} answers in {out}" + (f", {failed:,} of them errors" if failed else "") + "\n")
+    if failed:
+        raise typer.Exit(6)
+
+
+@app.command()
+def evaluate(
+    run: RunPath,
+    data: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="Other labelled data.", show_default=False)
+    ] = None,
+    target: Target = None,
+    as_json: Json = False,
+) -> None:
+    """Score a RUN on its own test part, or on other labelled DATA.
+
+    Example: lamina evaluate runs/flowers-1 flowers-of-2025/
+    """
+    from lamina.model import load
+
+    began = time.monotonic()
+    with _watching(as_json) as (watch, console):
+        model = load(run)
+        result = model.evaluate(data, target, lambda done, total: watch.progress("encoding", done, total))
+        model.report()
+    _summary(model, result, result["part"], time.monotonic() - began, as_json, console)
+
+
+@app.command()
+def report(run: RunPath, as_json: Json = False) -> None:
+    """Write the report of a RUN anew: one page that needs nothing but a browser.
+
+    Example: lamina report runs/flowers-1
+    """
+    from lamina.report.report import write_report
+    from lamina.run import Run
+
+    page = write_report(Run.open(run))
+    _print_json({"run": str(run), "report": str(page)}) if as_json else typer.echo(str(page))
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where the runs lie.")] = Path("runs"), as_json: Json = False
+) -> None:
+    """List the runs below a FOLDER, with their scores.
+
+    Example: lamina runs
+    """
+    from lamina.run import Run
+
+    rows = []
+    for recipe in sorted(folder.glob("**/recipe.json")):
+        run = Run.open(recipe.parent)
+        stored = run.read("recipe.json")
+        scores = run.read("evaluation/test.json")["scores"] if run.has("evaluation/test.json") else {}
+        name, score = next(iter(scores.items()), ("", {}))
+        rows.append(
+            {
+                "run": str(run.path),
+                "task": stored["task"]["name"],
+                "network": " ".join(filter(None, [stored["network"]["name"], stored["network"]["size"]])),
+                "metric": name,
+                "value": score.get("value"),
+                "low": score.get("low"),
+                "high": score.get("high"),
+                "state": "proved" if scores else "not finished",
+            }
+        )
+    _show(rows, as_json, f"There is no run below {folder}.")
+
+
+@app.command()
+def compare(first: RunPath, second: RunPath, as_json: Json = False) -> None:
+    """Say whether two runs differ, by a paired test on the same test examples.
+
+    Example: lamina compare runs/flowers-1 runs/flowers-2
+    """
+    from lamina.comparison import compare as compare_runs
+
+    found = compare_runs(first, second)
+    _print_json(found.to_json()) if as_json else typer.echo(found.in_words())
+
+
+@app.command()
+def explain(run: RunPath, as_json: Json = False) -> None:
+    """Show the layers of a RUN's network: output shapes, parameters, arithmetic.
+
+    Example: lamina explain runs/flowers-1
+    """
+    from lamina.run import Run
+
+    layers = Run.open(run).read("layers.json")
+    if as_json:
+        _print_json({"run": str(run), **layers})
+        return
+    _show([{**row, "shape": " × ".join(map(str, row["shape"]))} for row in layers["rows"]], False)
+    typer.echo(f"{layers['parameters']:,} parameters, {layers['flops']:,} operations for one example")
+
+
+@app.command()
+def check(
+    data: DataPath,
+    task: TaskName = None,
+    target: Target = None,
+    group: Group = None,
+    time_column: Time = None,
+    settings: Settings = None,
+    as_json: Json = False,
+) -> None:
+    """Audit DATA without training: what they are, and what is wrong with them.
+
+    Example: lamina check houses.csv --target price
+    """
+    from lamina import training
+
+    with _watching(as_json) as (watch, _):
+        findings = training.check(
+            data,
+            task=task,
+            target=target,
+            group=group,
+            time_column=time_column,
+            options=settings_of(settings),
+            watch=watch,
+        )
+    if as_json:
+        _print_json({"data": data, "findings": [finding.to_json() for finding in findings]})
+    else:
+        worst = sum(finding.severity != "note" for finding in findings)
+        typer.echo(
+            f"{len(findings)} findings, {worst} of them warnings or worse." if findings else "Nothing was found wrong."
+        )
+    if any(finding.severity == "stop" for finding in findings):
+        raise typer.Exit(3)
+
+
+@app.command()
+def demo(
+    task: Annotated[str, typer.Argument(help="Which task; see `lamina tasks`.")] = "image_classification",
+    out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME-N otherwise.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train on a small real data set that an installed library ships, from start to report.
+
+    Example: lamina demo tabular_regression
+    """
+    import tempfile
+
+    from lamina import find, training
+
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, _watching(as_json) as (watch, console):
+        made = find.task(task)()
+        model = training.train(made.tiny(Path(folder)), task=made, out=out, watch=watch)
+    _summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json, console)
+
+
+@app.command()
+def tasks(as_json: Json = False) -> None:
+    """List what can be learned.
+
+    Example: lamina tasks
+    """
+    _list("tasks", as_json)
+
+
+@app.command()
+def networks(as_json: Json = False) -> None:
+    """List the families of networks.
+
+    Example: lamina networks
+    """
+    _list("networks", as_json)
+
+
+@contextmanager
+def _watching(quiet: bool) -> Iterator[tuple["Watch", "Console | None"]]:
+    """Who is told: the terminal, on standard error; nobody with --json."""
+    if quiet:
+        from lamina.watch import Quiet
+
+        yield Quiet(), None
+        return
+    from rich.console import Console
+
+    from lamina.terminal import Terminal
+
+    console = Console(stderr=True)
+    with Terminal(console) as terminal:
+        yield terminal, console
+
+
+def _summary(
+    model: "Model", result: dict[str, Any], part: str, seconds: float, as_json: bool, console: "Console | None"
+) -> None:
+    """What train and evaluate end with."""
+    page = model.path / "report" / "index.html"
+    findings = model.run.findings()
+    if as_json:
+        _print_json(
+            {
+                "run": str(model.path),
+                "task": model.run.read("recipe.json")["task"]["name"],
+                "metrics": {name: {key: score[key] for key in ("value", "low", "high")} for name, score in result["scores"].items()},
+                "baselines": result["baselines"],
+                "findings": [finding.to_json() for finding in findings],
+                "verdict": result["verdict"],
+                "report": str(page),
+                "seconds": round(seconds, 3),
+            }
+        )  # fmt: skip
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    from lamina.terminal import duration, scores_table
+
+    out = Console()
+    out.print()
+    out.print(scores_table(result, f"Scores on {part}, {result['examples']:,} examples"))
+    out.print(f"\n[bold]Verdict[/]  {escape(result['verdict'])}", highlight=False)
+    warnings = sum(finding.severity != "note" for finding in findings)
+    out.print(f"[bold]Findings[/] {len(findings)}, {warnings} of them warnings or worse", highlight=False)
+    out.print(f"[bold]Report[/]   {page}   [dim](in {duration(seconds)})[/]", highlight=False, soft_wrap=True)
+    out.print(f"[bold]Next[/]     lamina predict {model.path} INPUT...", highlight=False, soft_wrap=True)
+
+
+def _list(kind: Literal["tasks", "networks"], as_json: bool) -> None:
+    """Names and first lines of the modules' docstrings, read without importing them."""
+    folder = Path(__file__).parent / kind
+    rows = []
+    for file in sorted(folder.glob("*.py")):
+        if file.stem not in ("__init__", "task"):
+            doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+            rows.append({"name": file.stem, "what": doc.splitlines()[0]})
+    _show(rows, as_json)
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool, nothing: str = "") -> None:
+    """A table for people, or a JSON array."""
+    from lamina.terminal import show_rows
+
+    if as_json:
+        _print_json(rows)
+    elif rows:
+        show_rows(rows)
+    else:
+        typer.echo(nothing)
+
+
+def _refuse(data: str | None, option: str, what: str, plan: dict[str, Any]) -> None:
+    """A resumed or repeated run takes everything from its recipe."""
+    if data is not None or plan:
+        given = ", ".join("--" + name.replace("_", "-") for name in plan) or "DATA"
+        raise OptionError(f"{given} cannot be given with {option}: the recipe decides.", option, f"Leave out {what}.")
+
+
+def _fail(error: LaminaError, as_json: bool, code: int) -> int:
+    if as_json:
+        _print_json({"error": error.to_json()})
+    else:
+        sys.stderr.write(f"error: {error}\n")
+    return code
+
+
+def _print_json(content: Any) -> None:
+    from lamina.run import to_json_text
+
+    sys.stdout.write(to_json_text(content) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

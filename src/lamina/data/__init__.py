@@ -1,0 +1,1 @@
+"""Data: sources, kinds of columns, splits, and the store of encoded examples."""

@@ -1,0 +1,104 @@
+"""Data: examples as they lie on disk or in memory, with where each came from and which part it belongs to.
+
+Everything is a column: one entry per example, so that a part of the data is one gather (``take``).
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from lamina.findings import Finding
+
+Part = Literal["train", "valid", "test"]
+PARTS: tuple[Part, ...] = ("train", "valid", "test")
+Raws = np.ndarray | pl.DataFrame
+"""Examples before encoding: image paths (an array of objects), pixels (examples, height, width[, channels]), or the
+rows of a table. Anything that has a length and can be indexed by an array."""
+Arrays = dict[str, np.ndarray]
+"""Encoded examples: named arrays whose first dimension counts examples."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the user pointed at, and what they said about it."""
+
+    where: Any
+    """A path; or, from Python, a pandas or polars DataFrame, an array of examples, or a pair (examples, answers)."""
+    target: str | None = None
+    """The column that holds the answer."""
+    group: str | None = None
+    """A column whose equal values must stay on one side of a split, such as a patient or a speaker."""
+    time: str | None = None
+    """A column in whose order the data are split: the past trains, the future tests."""
+
+    @property
+    def path(self) -> Path | None:
+        """The path, when the source is one."""
+        return Path(self.where) if isinstance(self.where, str | Path) else None
+
+    @property
+    def name(self) -> str:
+        """A short name for run directories and titles."""
+        if self.path is None:
+            return "data"
+        stem = self.path.resolve().name
+        for ending in (".gz", ".csv", ".tsv", ".parquet", ".jsonl", ".ndjson"):
+            stem = stem.removesuffix(ending)
+        return stem or "data"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Examples with their answers, their origin and their part."""
+
+    raws: Raws
+    answers: np.ndarray
+    """(examples,): class names (objects) or numbers."""
+    where: np.ndarray
+    """(examples,) strings: ``roses/1.jpg`` or ``houses.csv:17`` (the line in the file), for messages and reports."""
+    part: np.ndarray
+    """(examples,) strings: "train", "valid", "test", or "" where the source did not say."""
+    digests: np.ndarray
+    """(examples,) uint64: equal for examples whose content, without the answer, is equal byte for byte."""
+    groups: np.ndarray | None = None
+    """(examples,): examples of one group are split together."""
+    times: np.ndarray | None = None
+    """(examples,): what the split is ordered by."""
+    notes: tuple[str, ...] = ()
+    """What was recognised, decided and assumed; said aloud, one sentence each."""
+    findings: tuple[Finding, ...] = ()
+    """What reading found wrong."""
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def take(self, indices: np.ndarray) -> "Data":
+        """The examples at ``indices``, in that order; notes and findings stay."""
+        return replace(
+            self,
+            raws=self.raws[indices],
+            answers=self.answers[indices],
+            where=self.where[indices],
+            part=self.part[indices],
+            digests=self.digests[indices],
+            groups=None if self.groups is None else self.groups[indices],
+            times=None if self.times is None else self.times[indices],
+        )
+
+    def of(self, part: Part) -> "Data":
+        """The examples of one part, in their order."""
+        return self.take(np.flatnonzero(self.part == part))
+
+    def counts(self) -> dict[str, int]:
+        """How many examples each part holds."""
+        return {part: int((self.part == part).sum()) for part in PARTS}
+
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits that change when an example, an answer or the order changes."""
+        digest = hashlib.blake2b(np.ascontiguousarray(self.digests).tobytes(), digest_size=8)
+        digest.update("\0".join(map(str, self.answers.tolist())).encode())
+        return digest.hexdigest()

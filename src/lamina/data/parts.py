@@ -1,0 +1,35 @@
+"""Parts and classes: the names by which sources call them, and the findings about them that all readers share."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from lamina.data.data import Part
+from lamina.findings import Finding
+
+PART_NAMES: dict[str, Part] = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "valid"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""What a folder, a file or a cell may call a part, in lower case."""
+
+
+def listed(names: Iterable[object], most: int = 10) -> str:
+    """Names in one line, cut where there are many."""
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def single_class(answers: np.ndarray) -> Iterator[Finding]:
+    """The finding that all answers are one and the same."""
+    classes = sorted({str(answer) for answer in answers})
+    if len(classes) == 1:
+        yield Finding(
+            "class.single",
+            "stop",
+            f'All {len(answers):,} examples are of one class, "{classes[0]}": there is nothing to tell apart.',
+            "Add examples of at least one more class.",
+            where=(classes[0],),
+            evidence={"classes": 1, "examples": len(answers)},
+        )

@@ -1,0 +1,93 @@
+"""Pictures going in and out: which sources hold images, which files a prediction is asked for, and pixels as PNG."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lamina.data import idx, images
+from lamina.data.data import Source
+from lamina.data.rows import LOOKED_AT
+from lamina.data.table_files import is_table, read_table
+from lamina.errors import DataError
+
+GREY_MODES = frozenset(("1", "L", "LA", "I", "I;16", "I;16B", "F"))
+"""Pillow's modes that hold no colour."""
+
+
+def recognised(source: Source) -> str | None:
+    """Why a source holds images with classes, or None; looks at names, and at the first rows of a table."""
+    if source.path is None:
+        first = source.where[0] if isinstance(source.where, tuple) else source.where
+        shape = np.shape(first) if not hasattr(first, "columns") else ()
+        return f"the array of shape {shape} holds pixels" if len(shape) in (3, 4) else None
+    if idx.is_idx(source.path):
+        return "the folder holds IDX files of images and labels"
+    if source.path.is_dir():
+        count = sum(1 for file in source.path.rglob("*") if file.suffix.lower() in images.ENDINGS)
+        return f"the folder holds {count:,} image files" if count else None
+    if source.path.suffix.lower() in images.ENDINGS or not is_table(source.path):
+        return None
+    column = images.path_column(read_table(source, LOOKED_AT))
+    return None if column is None else f'the column "{column}" holds paths of images'
+
+
+def gather(inputs: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Image files, folders of them (all below, in alphabetical order), or one array of pixels.
+
+    Returns:
+        The raws (paths or pixels), and for each of them where it came from. A file that is missing is kept: decoding says so.
+
+    Raises:
+        DataError: there is nothing at all.
+    """
+    arrays = [item for item in inputs if isinstance(item, np.ndarray)]
+    if arrays:
+        pixels = np.concatenate([array[None] if array.ndim < 3 or _single(array) else array for array in arrays])
+        return pixels, np.array([f"image {index}" for index in range(len(pixels))], dtype=object)
+    paths: list[str] = []
+    for item in inputs:
+        path = Path(item)
+        if path.is_dir():
+            below = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
+            paths += sorted(str(file) for file in below if file.suffix.lower() in images.ENDINGS)
+        else:
+            paths.append(str(path))
+    if not paths:
+        raise DataError(
+            "there is no image in it.", ", ".join(map(str, inputs)), "Name image files, or folders of them."
+        )
+    return np.array(paths, dtype=object), np.array(paths, dtype=object)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """(height, width, 1 or 3) uint8 as the bytes of a PNG file."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def sheet(pixels: np.ndarray, columns: int = 8, cell: int = 96) -> bytes:
+    """(pictures, side, side, channels) uint8 side by side, in rows of ``columns``, as the bytes of a PNG file."""
+    count, side, _, channels = pixels.shape
+    factor = max(1, cell // side)
+    pixels = pixels.repeat(factor, 1).repeat(factor, 2)
+    side, gap = side * factor, 4
+    rows = -(-count // columns)
+    page = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, channels + 1), 0, dtype=np.uint8)
+    for index, picture in enumerate(pixels):
+        top, left = (index // columns) * (side + gap), (index % columns) * (side + gap)
+        page[top : top + side, left : left + side, :-1] = picture
+        page[top : top + side, left : left + side, -1] = 255  # the gaps stay transparent
+    stream = io.BytesIO()
+    Image.fromarray(page, "LA" if channels == 1 else "RGBA").save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _single(array: np.ndarray) -> bool:
+    """Whether a 3-dimensional array is one colour picture rather than several grey ones."""
+    return array.ndim == 3 and array.shape[2] in (3, 4)

@@ -1,0 +1,355 @@
+"""Tables: CSV, TSV, Parquet, JSON lines, data frames and arrays in; Data whose raws are typed columns out.
+
+``read_table`` brings any source into one form, ``Table``; ``tabular`` types its columns and sets the target apart;
+``conform`` gives a new table, at prediction, the columns and types of the training part.
+"""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lamina.data.cells import date_spelling, dates_written, missing_cells, numbers_written, plain_numbers
+from lamina.data.data import Data, Source
+from lamina.data.kinds import TYPES, Column, Typed, columns, is_regression, summary, typed, whole_as_strings
+from lamina.data.parts import listed, single_class
+from lamina.data.table_files import Table as Table
+from lamina.data.table_files import is_table as is_table
+from lamina.data.table_files import read_table as read_table
+from lamina.errors import DataError, unknown
+from lamina.findings import Finding
+
+_LIKELY_TARGETS = ("target", "label", "class", "y", "outcome", "answer", "price", "income", "survived", "score")
+
+
+@dataclass(frozen=True)
+class TableData(Data):
+    """Data of a table, with how its cells are written: prediction reads a new table in the same way."""
+
+    spellings: dict[str, str] = field(default_factory=dict)
+    """By column, the form of its cells where that is not plain."""
+
+
+def tabular(source: Source, regression: bool | None = None) -> TableData:
+    """Read a table: its inputs as typed columns, its target as answers.
+
+    Args:
+        source: the table and the name of its target; the group column is no input, the time column is one.
+        regression: whether the target is a quantity; decided by ``is_regression`` when None.
+
+    Returns:
+        Data whose raws are a DataFrame of Float64, Boolean, Datetime and String columns, null where missing, and whose
+        answers are class names, or float64 for a quantity. Rows without an answer are left out and reported.
+
+    Raises:
+        DataError: naming file, row and column.
+    """
+    table = read_table(source)
+    target = target_of(source, table.frame, table.name)
+    notes, findings = list(table.notes), list(table.findings)
+    values: dict[str, pl.Series] = {}
+    spellings: dict[str, str] = {}
+    for name in table.frame.columns:
+        column = typed(table.frame[name])
+        values[name] = column.values
+        findings += _cell_findings(column, table)
+        notes += _cell_notes(column, target)
+        if column.spelling:
+            spellings[name] = column.spelling
+    answer_values = values[target]
+    decided, reason = is_regression(answer_values)
+    if regression is None or regression == decided:
+        notes.append(f"{reason}.")
+    regression = decided if regression is None else regression
+    answers = _answers(answer_values, regression, table)
+    answered = ~answer_values.is_null().to_numpy()
+    findings += missing_targets(table.where, answered, target)
+    inputs = pl.DataFrame([values[name] for name in table.frame.columns if name not in (target, source.group)])
+    if inputs.width == 0:
+        raise DataError(f'besides the target "{target}" there is no column to learn from.', table.name, "Add columns.")
+    if not answered.any():
+        raise DataError(f'no row has a value in the target column "{target}".', table.name, "Choose another target.")
+    kinds = columns(inputs)
+    notes.append(summary(kinds))
+    data = TableData(
+        raws=inputs,
+        answers=answers,
+        where=table.where,
+        part=table.part,
+        digests=digests_of_table(inputs, kinds),
+        groups=None if source.group is None else _keys(values, table, source.group, "group"),
+        times=None if source.time is None else _keys(values, table, source.time, "time"),
+        notes=tuple(notes),
+        findings=tuple(findings),
+        spellings=spellings,
+    )
+    data = _rows(data, np.flatnonzero(answered))
+    if regression:
+        return data
+    _refuse_untrained(data, target)
+    return replace(data, findings=(*data.findings, *single_class(data.answers)))
+
+
+def columns_of(data: Data) -> list[Column]:
+    """What the columns of a table's Data are, from the training part alone (from all rows before they are split)."""
+    trained = data.of("train") if (data.part == "train").any() else data
+    if not isinstance(trained.raws, pl.DataFrame):
+        raise DataError("the examples are not rows of a table.", "", "Choose another task.")
+    return columns(trained.raws, data.spellings if isinstance(data, TableData) else None)
+
+
+def conform(table: pl.DataFrame | list[dict[str, Any]], kinds: list[Column]) -> pl.DataFrame:
+    """Give a new table the input columns and types of the training part.
+
+    Columns beyond those are left out (``extra_columns`` names them). A category that training never saw stays as it is.
+
+    Args:
+        table: as ``read_table`` gave it, typed or not; or records, one dictionary per row; a key may be absent.
+        kinds: the columns of the training part.
+
+    Raises:
+        DataError: a column is missing, or a cell is not what its column held in training; names the row, from 0, and
+            the column. Such a cell is never taken as missing.
+    """
+    frame = _frame_of_records(table) if isinstance(table, list) else table
+    known = [kind for kind in kinds if kind.name in frame.columns]
+    if isinstance(table, pl.DataFrame):
+        for kind in kinds:
+            if kind.name not in frame.columns:
+                error = unknown("column", kind.name, frame.columns)
+                raise DataError(f'the table lacks the column "{kind.name}" that training had.', "", error.remedy)
+    elif not known:
+        raise DataError(f"no record has a key of training's columns: {listed(k.name for k in kinds)}.", "", "Add them.")
+    made = [
+        _conformed(frame[kind.name], kind)
+        if kind in known
+        else pl.Series(kind.name, [None] * frame.height, _dtype(kind))
+        for kind in kinds
+    ]
+    return pl.DataFrame(made)
+
+
+def extra_columns(frame: pl.DataFrame, kinds: list[Column]) -> list[str]:
+    """The columns of a new table that training did not have."""
+    return sorted(set(frame.columns) - {kind.name for kind in kinds})
+
+
+def target_of(source: Source, frame: pl.DataFrame, where: str) -> str:
+    """The target column. Raises DataError proposing one when none was named, OptionError when it is not there."""
+    for option, name in (("target", source.target), ("group", source.group), ("time", source.time)):
+        if name is not None and name not in frame.columns:
+            error = unknown(f"column (--{option})", name, frame.columns)
+            error.where = where
+            raise error
+    if source.target is not None:
+        return source.target
+    lower = {name.lower(): name for name in frame.columns}
+    likely = next((lower[name] for name in _LIKELY_TARGETS if name in lower), frame.columns[-1])
+    raise DataError(
+        f"no target column was named; columns: {listed(frame.columns, 30)}.",
+        where,
+        f"Name the column to predict; perhaps --target {_quoted(likely)}.",
+    )
+
+
+def missing_targets(where: np.ndarray, answered: np.ndarray, target: str) -> list[Finding]:
+    """The finding that rows have no answer; empty when all have one."""
+    rows = np.flatnonzero(~answered)
+    if len(rows) == 0:
+        return []
+    return [
+        Finding(
+            "target.missing",
+            "warning",
+            f'{len(rows):,} of {len(where):,} rows have no value in the target column "{target}"; they were left out.',
+            "Fill them in, or leave them out yourself.",
+            where=tuple(str(where[row]) for row in rows[:20]),
+            count=len(rows),
+            evidence={"rows": len(where), "missing": len(rows)},
+        )
+    ]
+
+
+def column_of(table: Table, name: str) -> pl.Series:
+    """A column by name. Raises OptionError with the nearest name."""
+    if name not in table.frame.columns:
+        raise unknown("column", name, table.frame.columns)
+    return table.frame[name]
+
+
+def digests_of_table(frame: pl.DataFrame, kinds: list[Column]) -> np.ndarray:
+    """(rows,) uint64: a hash of each row's values, identifiers left out: a copied row may have a new number."""
+    names = [kind.name for kind in kinds if kind.kind not in ("identifier", "constant")] or frame.columns
+    cells = [pl.col(name).cast(pl.String).fill_null("\x00") for name in names]
+    rows = frame.select(pl.concat_str(cells, separator="\x1f")).to_series()
+    hashes = (hashlib.blake2b(row.encode(), digest_size=8).digest() for row in rows)
+    return np.frombuffer(b"".join(hashes), dtype="<u8").astype(np.uint64)
+
+
+def _rows(data: TableData, rows: np.ndarray) -> TableData:
+    taken = data.take(rows)
+    assert isinstance(taken, TableData)
+    return taken
+
+
+def _refuse_untrained(data: Data, target: str) -> None:
+    """Raise DataError when a row of another part has a class that no row of the training part has."""
+    if not (data.part == "train").any():
+        return
+    trained = set(data.answers[data.part == "train"])
+    for row in np.flatnonzero(data.part != "train"):
+        if data.answers[row] not in trained:
+            raise DataError(
+                f'the target "{target}" is "{data.answers[row]}", a class that no training row has.',
+                str(data.where[row]),
+                f"Classes for training: {listed(sorted(trained))}. Spell them alike, or leave those rows out.",
+            )
+
+
+def _quoted(name: str) -> str:
+    return f"'{name}'" if not name.isidentifier() else name
+
+
+def _answers(values: pl.Series, regression: bool, table: Table) -> np.ndarray:
+    """(rows,) float64, NaN where missing; or class names, objects."""
+    if regression:
+        if values.dtype != pl.Float64:
+            raise DataError(
+                f'the target column "{values.name}" holds {values.dtype} and cannot be regressed.',
+                table.name,
+                "Choose a column of numbers, or classification.",
+            )
+        return values.fill_null(float("nan")).to_numpy().astype(np.float64)
+    names = whole_as_strings(values) if values.dtype == pl.Float64 else values.cast(pl.String)
+    return np.array(names.fill_null("").to_list(), dtype=object)
+
+
+def _keys(values: dict[str, pl.Series], table: Table, name: str, option: str) -> np.ndarray:
+    """A column to split by. Raises DataError naming a row without a value."""
+    column = values[name]
+    missing = column.is_null().to_numpy()
+    if missing.any():
+        row = int(missing.argmax())
+        raise DataError(
+            f'{int(missing.sum()):,} rows have no value in the column "{name}" (--{option}).',
+            str(table.where[row]),
+            "Fill them in, or leave those rows out.",
+        )
+    if option == "time" and column.dtype not in (pl.Float64, pl.Datetime("us")):
+        raise DataError(
+            f'the column "{name}" holds neither dates nor numbers.', table.name, "Write dates as 2024-12-31."
+        )
+    if option == "group":
+        return np.array(column.cast(pl.String).to_list(), dtype=object)
+    return column.to_numpy()
+
+
+def _cell_findings(column: Typed, table: Table) -> list[Finding]:
+    found = []
+    name = column.values.name
+    for kind, rows, what in (
+        ("value.infinite", column.infinite, "are infinite"),
+        ("value.unparsable", column.unparsable, "are not what the others of the column are"),
+    ):
+        if rows:
+            cells = [f'{table.where[row]}: "{table.frame[name][row]}"' for row in rows[:20]]
+            found.append(
+                Finding(
+                    kind,
+                    "warning",
+                    f'{len(rows):,} cells of the column "{name}" {what}; they were taken as missing.',
+                    "Correct them, or leave them empty.",
+                    where=tuple(cells),
+                    count=len(rows),
+                    evidence={"column": name, "rows": table.frame.height},
+                )
+            )
+    return found
+
+
+def _cell_notes(column: Typed, target: str) -> list[str]:
+    name = column.values.name
+    notes = []
+    if column.note:
+        notes.append(f'Column "{name}": {column.note}.')
+    missing = column.values.null_count()
+    if missing and name != target:
+        spelled = f" (also written {', '.join(column.spelled_missing)})" if column.spelled_missing else ""
+        notes.append(f'Column "{name}": {missing:,} of {len(column.values):,} values are missing{spelled}.')
+    return notes
+
+
+# --- a new table ---
+
+
+def _frame_of_records(records: list[dict[str, Any]]) -> pl.DataFrame:
+    names = dict.fromkeys(name for record in records for name in record)
+    return pl.DataFrame({name: _series(name, [record.get(name) for record in records]) for name in names})
+
+
+def _series(name: str, cells: list[Any]) -> pl.Series:
+    """Python values as numbers where all are, else as strings."""
+    present = [cell for cell in cells if cell is not None]
+    if present and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in present):
+        return pl.Series(name, [None if cell is None else float(cell) for cell in cells], dtype=pl.Float64)
+    return pl.Series(name, [None if cell is None else str(cell) for cell in cells], dtype=pl.String)
+
+
+def _dtype(kind: Column) -> Any:
+    return TYPES[kind.holds]
+
+
+def _conformed(column: pl.Series, kind: Column) -> pl.Series:
+    """A new column as the type that training had. Raises DataError naming the first cell that does not fit."""
+    dtype = _dtype(kind)
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+    if column.dtype == dtype and kind.holds != "string":
+        return column
+    if column.dtype.is_numeric() and kind.holds == "string":
+        return whole_as_strings(column.cast(pl.Float64))
+    if column.dtype.is_temporal() and kind.holds == "date":
+        return typed(column).values
+    if column.dtype.is_numeric() and kind.holds == "number":
+        return column.cast(pl.Float64)
+    if column.dtype == pl.Boolean and kind.holds == "number":
+        return column.cast(pl.Float64)
+    stripped = column.cast(pl.String).str.strip_chars()
+    cells = stripped.set(missing_cells(stripped), None)
+    if kind.holds == "string":
+        return cells
+    values = {"number": _read_numbers, "date": _read_dates, "boolean": _read_booleans}[kind.holds](cells, kind.spelling)
+    unfit = values.is_null() & ~cells.is_null()
+    if unfit.any():
+        row = int(unfit.arg_max() or 0)
+        raise DataError(
+            f'row {row}, column "{kind.name}": "{cells[row]}" is not a {kind.holds} as training had it.',
+            "",
+            f"Training had it written as {kind.spelling or 'plain 1234.5 or 2024-12-31'}; leave missing cells empty.",
+        )
+    return values.rename(kind.name)
+
+
+def _read_numbers(cells: pl.Series, form: str) -> pl.Series:
+    numbers = numbers_written(cells, form) if form else plain_numbers(cells)
+    return numbers.set(numbers.is_infinite().fill_null(False), None)
+
+
+def _read_dates(cells: pl.Series, form: str) -> pl.Series:
+    """Dates as training wrote them; else, and where training had dates as such, in a form that can mean but one."""
+    if form:
+        dates = dates_written(cells, form)
+        if dates.null_count() == cells.null_count():
+            return dates
+    spelling = date_spelling(cells)
+    if spelling is None or spelling.ambiguous:
+        return dates_written(cells, "%Y-%m-%d")
+    return dates_written(cells, spelling.form)
+
+
+def _read_booleans(cells: pl.Series, _: str) -> pl.Series:
+    lower = cells.str.to_lowercase()
+    yes, no = lower.is_in(["true", "yes", "t", "y", "1", "1.0"]), lower.is_in(["false", "no", "f", "n", "0", "0.0"])
+    return yes.set(~(yes | no).fill_null(False), None)

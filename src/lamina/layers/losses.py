@@ -1,0 +1,42 @@
+"""Losses that more than one task needs, as sums and counts."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from lamina.batch import Tensors
+
+
+def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[Tensor, Tensor]:
+    """The summed cross-entropy, and the sum of the examples' weights.
+
+    Args:
+        logits: (batch, classes), or (batch, members, classes) for an ensemble, whose members' losses are averaged.
+        targets: ``label`` (batch,); where they are present, ``weight`` (batch,) of each example, and ``other`` and
+            ``share`` (batch,): the label of the example that was mixed in, and how much of it.
+        smoothing: share of the target that is spread over all classes (Szegedy et al. 2016).
+    """
+    label = targets["label"]
+    members = logits.shape[1] if logits.ndim == 3 else 1
+    flat = logits.flatten(0, -2).float()
+
+    def each(label: Tensor) -> Tensor:
+        loss = F.cross_entropy(flat, label.repeat_interleave(members), label_smoothing=smoothing, reduction="none")
+        return loss.view(len(label), members).mean(1)
+
+    loss = each(label)  # (batch,)
+    if "other" in targets:
+        loss = loss + targets["share"] * (each(targets["other"]) - loss)
+    weight = targets.get("weight", loss.new_ones(len(loss)))
+    return (loss * weight).sum(), weight.sum()
+
+
+def squared_error(outputs: Tensor, targets: Tensors) -> tuple[Tensor, int]:
+    """The summed squared error, and the number of examples.
+
+    Args:
+        outputs: (batch,), or (batch, members) for an ensemble, whose members' losses are averaged.
+        targets: ``value`` (batch,).
+    """
+    value = targets["value"]
+    error = (outputs.float().view(len(value), -1) - value[:, None]).square().mean(1)
+    return error.sum(), len(value)

@@ -1,0 +1,134 @@
+"""Metric and Score: a value with the interval in which the truth probably lies.
+
+A metric keeps, per example, a short row of numbers (``observe``), and computes its value from any weighted set of rows
+(``values``). So one definition serves the point estimate, the bootstrap and the paired comparison of two runs.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lamina.batch import Tensors
+
+RESAMPLES = 1000
+_CHUNK = 2**22  # weights held at once: 32 MiB of float64
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric's value on a set of examples, and its 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        """``value``, ``low`` and ``high``."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+class Metric(ABC):
+    """How good the outputs are."""
+
+    better: Literal["higher", "lower"]
+    """Which direction is good."""
+    share: bool = False
+    """Whether the value is the share of examples that have a property (then an all-or-none result has an interval)."""
+
+    @abstractmethod
+    def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
+        """What each example contributes.
+
+        Args:
+            outputs: (batch, ...), as the network gave them.
+            targets: named tensors, (batch, ...) each.
+
+        Returns:
+            (batch, k) float64 on the CPU.
+        """
+
+    @abstractmethod
+    def values(self, rows: Tensor, weights: Tensor) -> Tensor:
+        """The metric on several weighted sets of the same examples.
+
+        Args:
+            rows: (examples, k), from ``observe``.
+            weights: (sets, examples), how often each example counts; whole numbers, 0 or more.
+
+        Returns:
+            (sets,) float64; NaN where the metric is not defined, such as AUROC with one class.
+        """
+
+    def value(self, rows: Tensor) -> float:
+        """The metric on all rows, each counted once."""
+        return float(self.values(rows, torch.ones(1, len(rows), dtype=torch.float64))[0])
+
+
+def score(metric: Metric, rows: Tensor, seed: int = 0, groups: np.ndarray | None = None) -> Score:
+    """One metric's value with its interval; see ``scores``."""
+    return scores({"": metric}, {"": rows}, seed, groups)[""]
+
+
+def scores(
+    metrics: dict[str, Metric], rows: dict[str, Tensor], seed: int = 0, groups: np.ndarray | None = None
+) -> dict[str, Score]:
+    """Each metric's value with a 95 % interval from the percentile bootstrap (Efron & Tibshirani 1993).
+
+    When all examples agree, so that every resample is the same, a share gets the Wilson interval (Wilson 1927): 20
+    right of 20 is not proof of perfection. Resamples in which a metric is not defined are left out.
+
+    Args:
+        metrics: by name.
+        rows: per metric, (examples, k), from its ``observe``; the same examples for all.
+        seed: of the resampling.
+        groups: (examples,), resampled as wholes when given: examples of one group are not independent.
+    """
+    examples = len(next(iter(rows.values()), ()))
+    if examples == 0:
+        return {name: Score(float("nan"), float("nan"), float("nan")) for name in metrics}
+    sampled: dict[str, list[Tensor]] = {name: [] for name in metrics}
+    for weights in resampling(examples, seed, groups):  # drawn once, for drawing takes longer than most metrics
+        for name, metric in metrics.items():
+            sampled[name].append(metric.values(rows[name], weights))
+    units = examples if groups is None else len(np.unique(groups.astype(str)))
+    return {
+        name: _interval(metric, metric.value(rows[name]), torch.cat(sampled[name]), units)
+        for name, metric in metrics.items()
+    }
+
+
+def _interval(metric: Metric, value: float, sampled: Tensor, units: int) -> Score:
+    """The score, from the metric's value on all examples and on the resamples of ``units`` independent units."""
+    sampled = sampled[~torch.isnan(sampled)]
+    if len(sampled) == 0:
+        return Score(value, float("nan"), float("nan"))
+    low, high = torch.quantile(sampled, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    if metric.share and low == high:
+        low, high = wilson(value, units)
+    return Score(value, min(low, value), max(high, value))
+
+
+def resampling(examples: int, seed: int, groups: np.ndarray | None = None) -> Iterator[Tensor]:
+    """Bootstrap weights, in pieces of (sets, examples) that fit in memory; ``RESAMPLES`` sets in all."""
+    generator = np.random.default_rng(seed)
+    members = np.arange(examples) if groups is None else np.unique(groups.astype(str), return_inverse=True)[1]
+    units = int(members.max()) + 1
+    at_once = max(1, min(RESAMPLES, _CHUNK // max(examples, 1)))
+    for start in range(0, RESAMPLES, at_once):
+        sets = min(at_once, RESAMPLES - start)
+        drawn = generator.integers(0, units, (sets, units)) + np.arange(sets)[:, None] * units
+        counts = np.bincount(drawn.ravel(), minlength=sets * units).reshape(sets, units)
+        yield torch.from_numpy(counts[:, members].astype(np.float64))
+
+
+def wilson(share: float, examples: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of a share among ``examples``."""
+    z = 1.959964
+    centre = (share + z**2 / (2 * examples)) / (1 + z**2 / examples)
+    half = z / (1 + z**2 / examples) * (share * (1 - share) / examples + z**2 / (4 * examples**2)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,107 @@
+"""Paired comparison: in go the rows of two predictors on the same examples; out comes their difference, with a p-value.
+
+Both predictors are measured on the same resamples, so what makes an example hard for both cancels.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lamina.metrics.metric import Metric, resampling
+
+LEVEL = 0.05
+"""How often a difference that is not there may be called proved."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric's value for one predictor less that for another, its 95 % confidence interval, and a p-value."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+    """Two-sided: how probable a difference as large as this would be if there were none."""
+
+    def to_json(self) -> dict[str, Any]:
+        """``value``, ``low``, ``high`` and ``p``."""
+        return {"value": self.value, "low": self.low, "high": self.high, "p": self.p}
+
+
+def paired(
+    metric: Metric, first: Tensor, second: Tensor, seed: int = 0, groups: np.ndarray | None = None
+) -> Difference:
+    """One metric's value for the first predictor less that for the second; see ``differences``."""
+    return differences({"": metric}, {"": first}, {"": second}, seed, groups)[""]
+
+
+def differences(
+    metrics: dict[str, Metric],
+    first: dict[str, Tensor],
+    second: dict[str, Tensor],
+    seed: int = 0,
+    groups: np.ndarray | None = None,
+) -> dict[str, Difference]:
+    """Each metric's value for the first predictor less that for the second, by the paired percentile bootstrap.
+
+    The p-value is twice the share of resamples on the rarer side of zero (Efron & Tibshirani 1993). For accuracy on
+    independent examples it is McNemar's exact one, which holds for small test sets too.
+
+    Args:
+        metrics: by name.
+        first: per metric, (examples, k), from its ``observe``.
+        second: the same for the other predictor, on the same examples in the same order.
+        seed: of the resampling.
+        groups: (examples,), resampled as wholes when given: examples of one group are not independent.
+    """
+    examples = len(next(iter(first.values()), ()))
+    sampled: dict[str, list[Tensor]] = {name: [] for name in metrics}
+    for weights in resampling(examples, seed, groups) if examples else ():
+        for name, metric in metrics.items():
+            sampled[name].append(metric.values(first[name], weights) - metric.values(second[name], weights))
+    found = {}
+    for name, metric in metrics.items():
+        value = metric.value(first[name]) - metric.value(second[name]) if examples else float("nan")
+        found[name] = _difference(value, torch.cat(sampled[name]) if examples else torch.empty(0))
+        if examples and groups is None and metric.share and first[name].shape[1] == 1:
+            p = mcnemar(first[name][:, 0] > 0, second[name][:, 0] > 0)
+            found[name] = Difference(value, found[name].low, found[name].high, p)
+    return found
+
+
+def _difference(value: float, sampled: Tensor) -> Difference:
+    """From the difference on all examples and on the resamples; without any of these nothing is proved."""
+    sampled = sampled[~torch.isnan(sampled)]
+    if len(sampled) == 0:
+        return Difference(value, float("nan"), float("nan"), 1.0)
+    low, high = torch.quantile(sampled, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    rarer = min(int((sampled <= 0).sum()), int((sampled >= 0).sum()))
+    p = min(1.0, 2 * (rarer + 1) / (len(sampled) + 1))  # the sample itself counts as one: p is never 0
+    return Difference(value, min(low, value), max(high, value), p)
+
+
+def mcnemar(first: Tensor, second: Tensor) -> float:
+    """The two-sided p-value of McNemar's exact test (1947): are there as many examples that only the first got right as
+    examples that only the second got right?
+
+    Args:
+        first: (examples,) bool, whether the first predictor is right.
+        second: (examples,) bool, whether the second one is.
+    """
+    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
+    trials = torch.tensor(float(only_first + only_second), dtype=torch.float64)
+    rarer = torch.arange(min(only_first, only_second) + 1, dtype=torch.float64)
+    ways = torch.lgamma(trials + 1) - torch.lgamma(rarer + 1) - torch.lgamma(trials - rarer + 1)  # logarithms
+    return min(1.0, 2 * float(torch.exp(ways - trials * np.log(2)).sum()))
+
+
+def holm(p: dict[str, float]) -> dict[str, float]:
+    """The p-values of several tests, raised so that all of them together keep the level of one (Holm 1979)."""
+    raised, largest = {}, 0.0
+    for rank, name in enumerate(sorted(p, key=lambda key: p[key])):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[name]))
+        raised[name] = largest
+    return {name: raised[name] for name in p}

@@ -1,0 +1,204 @@
+"""Model: a finished run, ready to answer: predict, evaluate, explain, report."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import nn
+
+from lamina import find
+from lamina.batch import Batch, Tensors
+from lamina.data import split
+from lamina.data.data import Data, Raws, Source
+from lamina.data.store import Report, Store, encode_each, prepare
+from lamina.errors import OptionError, RunError
+from lamina.prove import prove
+from lamina.recipe import Recipe
+from lamina.run import FORMAT, Run
+from lamina.tasks.task import Answer, Facts, Task
+
+AT_ONCE = 512  # examples that predict encodes together
+
+
+class Model:
+    """A finished run, ready to answer."""
+
+    def __init__(self, run: Run, network: nn.Module | None = None) -> None:
+        """Load the best weights. ``network`` is needed for a run whose network the caller made.
+
+        Raises:
+            RunError: the run has no weights yet, or they are damaged or of another network.
+        """
+        self.run = run
+        self.recipe = Recipe.of(run)
+        self.task = self.recipe.task
+        self.facts: Facts = run.read("facts.json")
+        self.network = build(self.recipe, self.facts, network)
+        file = run.path / "best.safetensors"
+        try:
+            self.network.load_state_dict(load(file.read_bytes()))
+        except FileNotFoundError:
+            raise RunError(
+                "the run has no weights yet: it stopped before its first epoch ended.",
+                str(run.path),
+                f"Continue it: lamina train --resume {run.path}",
+            ) from None
+        except (SafetensorError, RuntimeError, ValueError, OSError) as error:
+            raise RunError(
+                f"the weights cannot be loaded ({error}).", str(file), "Train again with --recipe."
+            ) from None
+        self.recipe.execution.prepare(self.network).eval()
+
+    @property
+    def path(self) -> Path:
+        """The run's directory."""
+        return self.run.path
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The scores on the test part: metric -> value, low, high, better."""
+        return dict(self.run.read("evaluation/test.json")["scores"])
+
+    def predict(self, *inputs: Any) -> list[Answer]:
+        """One answer per example, in the order given.
+
+        Args:
+            inputs: files, folders, tables (paths, DataFrames, lists of dicts) or arrays, as the task takes them.
+
+        Returns:
+            Dicts with ``input`` and ``prediction`` and what else the task says (probabilities), or with ``input`` and
+            ``error`` for an example that cannot be read: the rest still run.
+        """
+        return list(self.stream(inputs))
+
+    def stream(self, inputs: Sequence[Any], report: Report | None = None) -> Iterator[Answer]:
+        """The answers of ``predict``, as they come; memory stays flat however many there are."""
+        raws, where = self.task.gather(inputs, self.facts)
+        for start in range(0, len(raws), AT_ONCE):
+            yield from self._answers(raws[start : start + AT_ONCE], where[start : start + AT_ONCE])
+            if report:
+                report(min(start + AT_ONCE, len(raws)), len(raws))
+
+    def evaluate(self, data: Any = None, target: str | None = None, report: Report | None = None) -> dict[str, Any]:
+        """Scores with intervals on the run's own test part, or on other labelled data.
+
+        Each reading of the test part is counted in the run. The result is also written into the run's ``evaluation/``.
+
+        Returns:
+            ``examples``, ``scores`` (metric -> value, low, high, better), ``baselines``, ``verdict``, ``exhibits``.
+        """
+        if data is None:
+            examples, store = open_data(self.recipe, self.facts, report)
+            return self.prove(examples, store, "test", self.run.count_test_read("evaluate"))
+        source = data if isinstance(data, Source) else Source(data, target or self.recipe.source.target)
+        examples = self.task.read(source)
+        every = Data(
+            examples.raws, examples.answers, examples.where, np.full(len(examples), "test"), examples.digests,
+            examples.groups,
+        )  # fmt: skip
+        store = encoded(self.task, self.facts, every, report)
+        return self.prove(every, store, source.name, 0)
+
+    def explain(self) -> dict[str, Any]:
+        """The network's layers, with shapes, parameters and FLOPs, and the totals."""
+        return dict(self.run.read("layers.json"))
+
+    def report(self) -> Path:
+        """Write the report page anew; its path."""
+        from lamina.report.report import write_report
+
+        return write_report(self.run)
+
+    def prove(self, data: Data, store: Store, name: str, reads: int) -> dict[str, Any]:
+        """Scores of the examples of ``data`` whose part is "test"; the baselines are trained when there is a part to.
+
+        Args:
+            data: the examples.
+            store: the same, encoded.
+            name: of the result in the run's ``evaluation/``.
+            reads: how often the run's test part has been read by now; 0 for other data.
+        """
+        recipe = self.recipe
+        batch_size = recipe.plan.batch_size
+        return prove(
+            self.network, self.task, self.facts, data, store, self.run, recipe.execution, batch_size, name, reads
+        )
+
+    def _answers(self, raws: Raws, where: np.ndarray) -> Iterator[Answer]:
+        arrays, good, bad = encode_each(raws, lambda some: self.task.encode(some, self.facts))
+        answers: dict[int, Answer] = {}
+        if arrays is not None:
+            inputs: Tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            for piece in torch.arange(len(good)).split(self.recipe.plan.batch_size):
+                batch = self.recipe.execution.move(Batch({k: t[piece] for k, t in inputs.items()}, {}))
+                with torch.inference_mode(), self.recipe.execution.autocast():
+                    outputs = self.task.outputs(self.network, batch.inputs).float().cpu()
+                decoded = self.task.decode(outputs, self.facts)
+                answers.update(zip(good[piece.numpy()].tolist(), decoded, strict=True))
+        for index in range(len(raws)):
+            known = answers[index] if index in answers else {"error": bad[index]}
+            yield {"input": str(where[index]), **known}
+
+
+def load(run: Path | str, network: nn.Module | None = None) -> Model:
+    """The model of a run's directory; ``network`` is needed when the caller made it (its code is not in the run)."""
+    return Model(Run.open(run), network)
+
+
+def build(recipe: Recipe, facts: Facts, own: nn.Module | None = None) -> nn.Module:
+    """The untrained network of a recipe: the backbone that its name says, with the task's head."""
+    task = recipe.task
+    if recipe.network != "own":
+        module = find.network(recipe.network)
+        shape = task.takes(facts)
+        if not isinstance(shape, module.takes):
+            raise OptionError(
+                f"it takes {module.takes.__name__.lower()} inputs, and {find.name_of(type(task))} gives "
+                f"{type(shape).__name__.lower()} inputs.",
+                f"--network {recipe.network}",
+                f"Leave the option out to get {task.default_network}.",
+            )
+        if recipe.size not in module.SIZES:
+            from lamina.errors import unknown
+
+            raise unknown(f"size of {recipe.network}", recipe.size, module.SIZES)
+        torch.manual_seed(recipe.plan.seed)
+        return task.network(module.build(shape, recipe.size, recipe.dropout), facts)
+    if own is None:
+        raise OptionError(
+            "the run's network was made by the caller, so its code is not in the run.",
+            "network",
+            "Pass the same module: lamina.load(run, network=...).",
+        )
+    return task.network(own, facts) if hasattr(own, "width") else own
+
+
+def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None) -> Store:
+    """The store of ``data``, made where it is not there yet."""
+    decides = {"task": repr(task), "facts": facts, "format": FORMAT}
+    return prepare(
+        data, lambda raws: task.encode(raws, facts), lambda answers: task.target(answers, facts), decides, report
+    )
+
+
+def read_data(recipe: Recipe) -> Data:
+    """Find the examples of a recipe and split them as it says."""
+    return split.complete(recipe.task.read(recipe.source), recipe.plan.seed, recipe.valid_share, recipe.test_share)
+
+
+def open_data(recipe: Recipe, facts: Facts, report: Report | None = None) -> tuple[Data, Store]:
+    """The very examples of a run. Raises RunError when they have changed since."""
+    if recipe.source.where is None:
+        raise RunError("the run was trained on data in memory.", "data", "Pass the data to this call.")
+    data = read_data(recipe)
+    if recipe.fingerprint and data.fingerprint() != recipe.fingerprint:
+        raise RunError(
+            "the data have changed since the run was made: its split cannot be repeated.",
+            str(recipe.source.where),
+            "Restore them, or name labelled data: lamina evaluate RUN DATA.",
+        )
+    return data, encoded(recipe.task, facts, data, report)

@@ -1,0 +1,54 @@
+"""Monitor: reads the records of a run as they come, and says what is wrong in words. It cannot touch the training."""
+
+import pkgutil
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from lamina.findings import Finding
+from lamina.records import Epoch, Step
+
+
+@dataclass
+class History:
+    """All records so far, and which metrics should rise or fall."""
+
+    better: dict[str, Literal["higher", "lower"]]
+    """Direction of each metric, the one that chooses the best epoch first."""
+    steps: list[Step] = field(default_factory=list)
+    epochs: list[Epoch] = field(default_factory=list)
+
+    def falling(self) -> str | None:
+        """The first metric that should fall: the one that shows overfitting soonest."""
+        return next((name for name, direction in self.better.items() if direction == "lower"), None)
+
+
+class Monitor:
+    """Sees records, gives findings, each kind once."""
+
+    def __init__(self, better: dict[str, Literal["higher", "lower"]]) -> None:
+        self.history = History(better)
+        self.told: set[str] = set()
+        folder = Path(__file__).parent
+        names = sorted(module.name for module in pkgutil.iter_modules([str(folder)]) if module.name != "monitor")
+        self.illnesses = [import_module(f"lamina.monitor.{name}") for name in names]
+
+    def see(self, record: Step | Epoch) -> list[Finding]:
+        """Take one record in; what it gives reason to say."""
+        (self.history.steps if isinstance(record, Step) else self.history.epochs).append(record)  # type: ignore[arg-type]
+        found = (illness.find(self.history) for illness in self.illnesses)
+        new = [finding for finding in found if finding is not None and finding.kind not in self.told]
+        self.told |= {finding.kind for finding in new}
+        return new
+
+    def recall(self, records: list[dict[str, Any]]) -> None:
+        """Take in what a resumed run has logged already; nothing is said twice."""
+        for record in records:
+            fields = {name: value for name, value in record.items() if name != "kind"}
+            if record["kind"] == "step":
+                self.history.steps.append(Step(**fields))
+            elif record["kind"] == "epoch":
+                self.history.epochs.append(Epoch(**fields))
+            elif record["kind"] == "finding":
+                self.told.add(record["finding"]["kind"])

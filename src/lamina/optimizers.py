@@ -1,0 +1,122 @@
+"""From a Plan to an optimizer over a network's parameters."""
+
+from collections.abc import Callable
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from lamina.plan import Plan
+
+
+def build(network: nn.Module, plan: Plan) -> Optimizer:
+    """The plan's optimizer for all parameters of a network.
+
+    Weight decay is for matrices and filters; norms, biases, embeddings and what a module lists in ``undecayed`` are left
+    alone, since shrinking them changes what the network can say rather than how smoothly it says it. Muon is for the
+    filters and matrices inside; those of the head, and all vectors, take AdamW's step at half the rate.
+    """
+    hidden, head, spared = groups_of(network)
+    decay = plan.weight_decay
+    if plan.optimizer == "muon":
+        orthogonal = {"params": hidden, "weight_decay": decay, "orthogonal": True}
+        others = [{"params": head, "weight_decay": decay, "lr_factor": 0.5}, {"params": spared, "lr_factor": 0.5}]
+        return Muon([group for group in [orthogonal, *others] if group["params"]], plan.lr, plan.momentum)
+    groups = [{"params": hidden + head, "weight_decay": decay}, {"params": spared, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    if plan.optimizer == "sgd":
+        return SGD(groups, lr=plan.lr, momentum=plan.momentum, nesterov=plan.momentum > 0)
+    return AdamW(groups, lr=plan.lr, betas=(plan.momentum, 0.999), foreach=True)
+
+
+def groups_of(network: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """The parameters that weight decay shrinks, inside and in the head, and those that it spares."""
+    hidden: list[Tensor] = []
+    head: list[Tensor] = []
+    spared: list[Tensor] = []
+    seen: set[int] = set()
+    for path, module in network.named_modules():
+        undecayed = getattr(module, "undecayed", ())
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in seen or not parameter.requires_grad:
+                continue
+            seen.add(id(parameter))
+            if parameter.ndim < 2 or isinstance(module, nn.Embedding) or name in undecayed:
+                spared.append(parameter)
+            else:
+                (head if path.partition(".")[0] == "head" else hidden).append(parameter)
+    return hidden, head, spared
+
+
+class Muon(Optimizer):
+    """Momentum whose step is made orthogonal (Jordan 2024), beside AdamW (Loshchilov & Hutter 2019).
+
+    In groups with ``orthogonal``, a weight is read as a matrix, (outputs, everything else), and its momentum is replaced
+    by the nearest matrix whose singular values are all equal, so that every direction of a layer learns at one speed. The
+    step is scaled to the length of a typical step of AdamW (Liu et al. 2025, arXiv:2502.16982), so that learning rate and
+    weight decay mean the same in both.
+
+    Args:
+        groups: dicts with ``params`` and optionally ``weight_decay`` and ``orthogonal``.
+        lr: learning rate.
+        momentum: share of the past in the momentum; the first beta of AdamW.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "orthogonal": False})
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Take one step for each parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    weight.mul_(1 - group["lr"] * group["weight_decay"])
+                    (self._orthogonal if group["orthogonal"] else self._adam)(weight, group["lr"], group["momentum"])
+        return loss
+
+    def _orthogonal(self, weight: Tensor, lr: float, momentum: float) -> None:
+        state = self.state[weight]
+        if not state:
+            state["average"] = torch.zeros_like(weight)
+        state["average"].mul_(momentum).add_(weight.grad)
+        ahead = weight.grad + momentum * state["average"]  # Nesterov's look ahead
+        direction = orthogonalised(ahead.flatten(1)).view_as(ahead)
+        longest = max(len(weight), weight[0].numel())
+        weight.add_(direction, alpha=-lr * 0.2 * longest**0.5)  # 0.2: root mean square of a typical AdamW step
+
+    def _adam(self, weight: Tensor, lr: float, momentum: float, second: float = 0.95) -> None:
+        state = self.state[weight]
+        if not state:
+            state["average"], state["square"] = torch.zeros_like(weight), torch.zeros_like(weight)
+            state["steps"] = torch.zeros(())
+        momentum = min(momentum, 0.9)
+        state["steps"] += 1
+        state["average"].lerp_(weight.grad, 1 - momentum)
+        state["square"].lerp_(weight.grad.square(), 1 - second)
+        steps = float(state["steps"])
+        average, square = state["average"] / (1 - momentum**steps), state["square"] / (1 - second**steps)
+        weight.addcdiv_(average, square.sqrt_().add_(1e-8), value=-lr)
+
+
+def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
+    """The (rows, columns) matrix with its singular values brought near one, by a Newton-Schulz iteration (Jordan 2024)."""
+    linear, cubic, quintic = 3.4445, -4.7750, 2.0315  # his coefficients, steepest at small singular values
+    tall = matrix.shape[0] > matrix.shape[1]
+    value = matrix.T if tall else matrix  # the short side first: the Gram matrix is as small as it can be
+    value = value / (value.norm() + 1e-7)  # now no singular value is above one
+    for _ in range(steps):
+        gram = value @ value.T
+        value = linear * value + (cubic * gram + quintic * (gram @ gram)) @ value
+    return value.T if tall else value

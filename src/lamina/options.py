@@ -1,0 +1,79 @@
+"""Options of the command line that come from dataclasses, and values that are written in a way of their own."""
+
+import ast
+import inspect
+import json
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from itertools import pairwise
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from lamina.errors import OptionError
+from lamina.plan import Plan
+
+
+def with_plan(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb one option per field of Plan: same name, type and docstring; the values arrive as ``plan``."""
+    docs = field_docs(Plan)
+    hints = get_type_hints(Plan)
+    own = inspect.signature(function, eval_str=True)
+    added = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                (str if field.name == "budget" else hints[field.name]) | None,
+                typer.Option(help=docs[field.name], show_default=False, rich_help_panel="Training"),
+            ],
+        )
+        for field in fields(Plan)
+    ]
+    kept = [parameter for name, parameter in own.parameters.items() if name != "plan"]
+
+    def verb(**arguments: Any) -> None:
+        plan = {field.name: arguments.pop(field.name) for field in fields(Plan)}
+        if plan["budget"] is not None:
+            plan["budget"] = seconds_of(plan["budget"])
+        function(**arguments, plan={name: value for name, value in plan.items() if value is not None})
+
+    verb.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
+    verb.__annotations__ = {p.name: p.annotation for p in [*kept, *added]}
+    verb.__name__, verb.__doc__ = function.__name__, function.__doc__
+    return verb
+
+
+def seconds_of(text: str) -> float:
+    """``"90"``, ``"90s"``, ``"10m"``, ``"1.5h"`` as seconds. Raises OptionError."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(s|m|h|sec|min|hours?)?\s*", text)
+    if match is None:
+        raise OptionError(f"{text!r} is not a time.", "--budget", "Write 90s, 10m or 1.5h.")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[(match[2] or "s")[0]]
+
+
+def settings_of(settings: list[str] | None) -> dict[str, Any]:
+    """``name=value`` pairs, before it is known which task they are for."""
+    options: dict[str, Any] = {}
+    for setting in settings or []:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise OptionError("it must read NAME=VALUE.", f"--set {setting}", "Example: --set flip=false")
+        try:
+            options[name.strip().replace("-", "_")] = json.loads(text)
+        except ValueError:
+            options[name.strip().replace("-", "_")] = None if text.lower() == "none" else text
+    return options
+
+
+def field_docs(kind: type) -> dict[str, str]:
+    """The string below each field of a dataclass."""
+    body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
+    return {
+        field.target.id: text.value.value
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+    }  # fmt: skip

@@ -1,0 +1,213 @@
+"""From data to a Run that is ready to train: recognise, read, split, audit, learn the facts, encode, build, measure.
+
+Until the Run is created nothing is left behind when something fails; its recipe is complete from the start, so a run that
+is killed at any later moment can be resumed.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lamina import find
+from lamina.audit.audit import audit, corrupt
+from lamina.data.data import Data, Source
+from lamina.data.store import Store
+from lamina.environment import environment
+from lamina.errors import DataError, RunError
+from lamina.execution import Candidate, Precision, choose
+from lamina.findings import Finding
+from lamina.layers.summary import summarise
+from lamina.model import build, encoded, open_data, read_data
+from lamina.plan import Plan
+from lamina.recipe import Recipe, changed, with_options
+from lamina.run import Run
+from lamina.tasks.task import Facts, Task
+from lamina.watch import Watch
+
+DEFAULT_SECONDS = 600.0  # that training takes at most when neither epochs nor a budget are given
+FEWEST_EPOCHS = 3  # even then
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the caller wants to differ from what Lamina would choose."""
+
+    plan: dict[str, Any]
+    """Fields of the Plan; the network's family decides the others."""
+    precision: Precision | None = None
+    threads: int | None = None
+    accept: tuple[str, ...] = ()
+    """Kinds of findings that shall not stop the run."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that training needs."""
+
+    run: Run
+    recipe: Recipe
+    facts: Facts
+    data: Data
+    store: Store
+    network: nn.Module
+
+
+def recognise(source: Source, task: str | Task | None, options: dict[str, Any], watch: Watch) -> Task:
+    """The task that is named, or the one with the strongest claim on the source; said aloud, with the reason."""
+    if isinstance(task, Task):
+        return task
+    if source.path is not None and not source.path.exists():
+        raise DataError("there is no such file or folder.", str(source.path), "Check the spelling of the path.")
+    if task is not None:
+        return with_options(find.task(task), options)
+    claims = {name: find.task(name).claim(source) for name in find.names("tasks")}
+    made = {name: claim for name, claim in claims.items() if claim is not None}
+    if not made:
+        raise DataError(
+            "no task fits what is there: it takes a folder of class folders with images, or a table.",
+            str(source.path or "data"),
+            f"Arrange the data so, or name a task with --task ({', '.join(claims)}).",
+        )
+    name = max(made, key=lambda candidate: made[candidate].strength)
+    watch.say(f"Task: {name.replace('_', ' ')}, because {made[name].reason}.")
+    return with_options(find.task(name), options)
+
+
+def prepare(
+    recipe: Recipe, own: nn.Module | None, wishes: Wishes | None, path: Path, watch: Watch, began: float
+) -> Prepared:
+    """Make a Run of a recipe.
+
+    Args:
+        recipe: complete, or with only source, task and network decided.
+        own: the caller's network, if it is not one of Lamina's.
+        wishes: None for a recipe that is complete.
+        path: the run's directory.
+        watch: who is told.
+        began: when the verb began (``time.monotonic``); a budget in time counts from there.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise RunError("something is there already.", str(path), "Name another directory with --out, or --resume it.")
+    data, facts, store, findings = look(recipe, watch)
+    recipe = replace(recipe, fingerprint=data.fingerprint())
+    stop_at(findings, wishes.accept if wishes else ())
+    measured: list[Candidate] = []
+    if wishes is not None:
+        recipe, measured = _settle(recipe, own, wishes, facts, data, store, began)
+    network = build(recipe, facts, own)
+    run = _create(path, recipe, facts, data, store, network, measured)
+    for line in [*data.notes, *findings]:
+        run.log(line)
+    for note in _describe(recipe, run.read("layers.json")["parameters"], measured):
+        watch.say(note)
+        run.log(note)
+    return Prepared(run, recipe, facts, data, store, network)
+
+
+def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding]]:
+    """Read, split, audit and encode the data of a recipe, saying what is recognised and found."""
+    data = read_data(recipe)
+    for note in data.notes:
+        watch.say(note)
+    watch.say("Examples: " + ", ".join(f"{count:,} {part}" for part, count in data.counts().items()) + ".")
+    findings = audit(data)
+    for finding in findings:
+        watch.find(finding)
+    facts = recipe.task.facts(data.of("train"))
+    store = encoded(recipe.task, facts, data, lambda done, total: watch.progress("encoding", done, total))
+    if store.failures:
+        findings.append(corrupt(store.failures, len(data)))
+        watch.find(findings[-1])
+    return data, facts, store, findings
+
+
+def stop_at(findings: Sequence[Finding], accept: Sequence[str]) -> None:
+    """Raise DataError at the first finding that makes a run worthless, unless its kind was accepted."""
+    for finding in findings:
+        if finding.severity == "stop" and finding.kind not in accept:
+            remedy = f"{finding.remedy} To train all the same: --accept {finding.kind}."
+            raise DataError(finding.what, ", ".join(finding.where[:3]), remedy)
+
+
+def reopen(run: Run, data: Any, own: nn.Module | None, watch: Watch) -> Prepared:
+    """All that continuing a run needs; its facts, split and store are those of its start."""
+    recipe = Recipe.of(run, data)
+    facts = run.read("facts.json")
+    examples, store = open_data(recipe, facts, lambda done, total: watch.progress("encoding", done, total))
+    return Prepared(run, recipe, facts, examples, store, build(recipe, facts, own))
+
+
+def free_path(name: str, root: Path = Path("runs")) -> Path:
+    """The first of ``runs/NAME-1``, ``runs/NAME-2``, ... that is not there."""
+    number = 1
+    while (root / f"{name}-{number}").exists():
+        number += 1
+    return root / f"{name}-{number}"
+
+
+def _settle(
+    recipe: Recipe, own: nn.Module | None, wishes: Wishes, facts: Facts, data: Data, store: Store, began: float
+) -> tuple[Recipe, list[Candidate]]:
+    """Decide what the caller left open: size and plan by the network's family, execution and length by measuring."""
+    rows = store.rows_of(data, "train")
+    if own is None:
+        family, shape = find.network(recipe.network), recipe.task.takes(facts)
+        build(replace(recipe, size=recipe.size or "small"), facts)  # a wrong size or shape is said first
+        recipe = replace(recipe, size=recipe.size or family.default_size(shape, len(rows)))
+        advised: Plan = family.plan(shape, len(rows))
+    else:
+        advised = recipe.plan
+    plan = changed(advised, wishes.plan)
+    recipe = replace(recipe, plan=plan)
+    batch = store.batch(rows[: plan.batch_size])
+    execution, measured = choose(
+        build(recipe, facts, own), recipe.task.losses, batch, recipe.execution.kind, wishes.precision, wishes.threads
+    )
+    rate = next(candidate.examples_per_s for candidate in measured if candidate.chosen)
+    if plan.budget is not None:
+        left = max(plan.budget - (time.monotonic() - began), 0.05 * plan.budget)
+        plan = replace(plan, budget=left)
+    elif "epochs" not in wishes.plan:
+        fit = int(DEFAULT_SECONDS * rate / max(1, len(rows)))
+        plan = replace(plan, epochs=min(plan.epochs, max(FEWEST_EPOCHS, fit)))
+    return replace(recipe, execution=execution, plan=plan), measured
+
+
+def _create(
+    path: Path, recipe: Recipe, facts: Facts, data: Data, store: Store, network: nn.Module, measured: list[Candidate]
+) -> Run:
+    """The run's directory, with all that is known before training."""
+    rows = store.rows_of(data, "train")
+    content = recipe.to_json()
+    content["data"]["counts"] = data.counts()
+    content["execution"]["table"] = [candidate.to_json() for candidate in measured]
+    layers = summarise(network, store.batch(rows[:1]).inputs)
+    run = Run.create(path, content)
+    run.write("facts.json", facts)
+    run.write("environment.json", environment())
+    run.write("layers.json", layers)
+    generator = torch.Generator().manual_seed(recipe.plan.seed)
+    picture = recipe.task.picture(recipe.task.augment(store.batch(rows[:24]), generator), facts)
+    if picture is not None:
+        run.write("pictures/augmented.png", picture)
+    return run
+
+
+def _describe(recipe: Recipe, parameters: int, measured: list[Candidate]) -> list[str]:
+    """The decisions of ``_settle`` in words."""
+    plan = recipe.plan
+    length = f"{plan.epochs} epochs" if plan.budget is None else f"{plan.budget:.0f} s (at most {plan.epochs} epochs)"
+    said = [
+        f"Network: {' '.join(filter(None, [recipe.network, recipe.size]))}, {parameters:,} parameters.",
+        f"Plan: {length}, batches of {plan.batch_size}, {plan.optimizer} at {plan.lr:g}, {plan.schedule}.",
+    ]
+    chosen = next((candidate for candidate in measured if candidate.chosen), None)
+    if chosen is not None:
+        way = chosen.to_json()["candidate"]
+        said.append(f"Measured: {way} on {recipe.execution.kind} is quickest, {chosen.examples_per_s:,.0f} examples/s.")
+    return said

@@ -1,0 +1,162 @@
+"""Proof: what a trained network scores on examples that took no part in any choice, beside what simpler things score.
+
+In go a network and labelled examples; out come scores with intervals, baselines, a verdict in words, exhibits and the worst
+mistakes, all written into the run's ``evaluation/``.
+"""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from lamina.data.data import Data
+from lamina.data.store import Store
+from lamina.execution import Execution
+from lamina.exhibits import Exhibit, Gallery, to_json
+from lamina.loop import Evaluation, evaluate
+from lamina.metrics.metric import Metric, Score, score
+from lamina.metrics.paired import paired
+from lamina.run import Run
+from lamina.tasks.task import Facts, Task
+
+MISTAKES = 12
+BASELINE_ROWS = 50_000  # training examples that a baseline sees at most; more would take longer than the network
+
+
+def prove(
+    network: nn.Module,
+    task: Task,
+    facts: Facts,
+    data: Data,
+    store: Store,
+    run: Run,
+    execution: Execution,
+    batch_size: int,
+    name: str = "test",
+    reads: int = 0,
+) -> dict[str, Any]:
+    """Evaluate the test part of ``data``, and write what was found as ``evaluation/NAME.json`` and ``.safetensors``.
+
+    Args:
+        network: with the weights to be judged.
+        task: what was learned.
+        facts: what the task learned from the training part.
+        data: examples; those of the part "test" are judged.
+        store: the same examples, encoded.
+        run: where the result goes.
+        execution: on which device, in which precision.
+        batch_size: examples at a time.
+        name: of the evaluation.
+        reads: how often the run's test part has been read; 0 for data that are not the run's own.
+
+    Returns:
+        The content of the JSON file.
+    """
+    began = time.monotonic()
+    metrics = task.metrics(facts)
+    rows = store.rows_of(data, "test")
+    examples = store.kept[rows.numpy()]
+    groups = None if data.groups is None else data.groups[examples]
+    found = evaluate(execution.prepare(network), task, metrics, store, rows, batch_size, execution)
+    scores = {key: score(metric, found.rows[key], groups=groups) for key, metric in metrics.items()}
+    rivals = _baselines(task, facts, data, store, rows, metrics) if (data.part == "train").any() else {}
+    exhibits = [*task.exhibits(found.outputs, found.targets, facts), *_mistakes(task, facts, data, examples, found)]
+    result = {
+        "part": name,
+        "examples": len(rows),
+        "fingerprint": data.take(examples).fingerprint(),
+        "scores": {key: {**value.to_json(), "better": metrics[key].better} for key, value in scores.items()},
+        "baselines": {
+            rival: {key: score(metric, observed[key], groups=groups).to_json() for key, metric in metrics.items()}
+            for rival, observed in rivals.items()
+        },
+        "verdict": verdict(metrics, scores, found.rows, rivals, groups),
+        "exhibits": [to_json(exhibit) for exhibit in exhibits],
+        "reads": reads,
+        "seconds": time.monotonic() - began,
+    }
+    tensors = {"outputs": found.outputs} | {f"targets.{key}": tensor for key, tensor in found.targets.items()}
+    tensors |= {f"rows.{key}": observed for key, observed in found.rows.items()}
+    run.write(f"evaluation/{name}.safetensors", save({key: t.contiguous() for key, t in tensors.items()}))
+    run.write(f"evaluation/{name}.json", result)
+    return result
+
+
+def verdict(
+    metrics: dict[str, Metric],
+    scores: dict[str, Score],
+    rows: dict[str, Tensor],
+    rivals: dict[str, dict[str, Tensor]],
+    groups: np.ndarray | None = None,
+) -> str:
+    """In words: the first metric's score, and whether the network is better than the best baseline."""
+    name, metric = next(iter(metrics.items()))
+    own = scores[name]
+    said = f"{name} {_number(own.value)} (95 % interval {_number(own.low)} to {_number(own.high)})"
+    if not rivals:
+        return f"{said}."
+    sign = 1 if metric.better == "higher" else -1
+    best = max(rivals, key=lambda rival: sign * metric.value(rivals[rival][name]))
+    other = metric.value(rivals[best][name])
+    gap = paired(metric, rows[name], rivals[best][name], groups=groups)
+    interval = f"difference {_number(gap.value)}, 95 % interval {_number(gap.low)} to {_number(gap.high)}"
+    if gap.low <= 0 <= gap.high:
+        return (
+            f"{said}. The best baseline, {best}, has {_number(other)}: the network is not proved to be "
+            f"better ({interval}). Prefer the simple one, or gather more data."
+        )
+    if sign * gap.value > 0:
+        return f"{said}: better than the best baseline, {best}, with {_number(other)} ({interval})."
+    return f"{said}: worse than the baseline {best}, with {_number(other)} ({interval}). Use the simple one."
+
+
+def _baselines(
+    task: Task, facts: Facts, data: Data, store: Store, rows: Tensor, metrics: dict[str, Metric]
+) -> dict[str, dict[str, Tensor]]:
+    """Train each baseline on the same training part; what the metrics keep of its outputs for ``rows``."""
+    train = store.rows_of(data, "train")
+    if len(train) > BASELINE_ROWS:
+        train = train[torch.from_numpy(np.random.default_rng(0).permutation(len(train))[:BASELINE_ROWS])]
+    known, asked = store.batch(train), store.batch(rows)
+    known_inputs, known_targets, inputs = (
+        {name: tensor.numpy() for name, tensor in tensors.items()}
+        for tensors in (known.inputs, known.targets, asked.inputs)
+    )
+    observed = {}
+    for name, baseline in task.baselines(facts).items():
+        outputs = baseline(known_inputs, known_targets, inputs, facts)
+        observed[name] = {key: metric.observe(outputs, asked.targets) for key, metric in metrics.items()}
+    return observed
+
+
+def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found: Evaluation) -> list[Exhibit]:
+    """The examples that the first lower-is-better metric ranks as the worst."""
+    ranking = next((found.rows[key][:, 0] for key, m in task.metrics(facts).items() if m.better == "lower"), None)
+    if ranking is None or not len(ranking):
+        return []
+    worst = torch.argsort(ranking, descending=True, stable=True)[:MISTAKES]
+    answers = task.decode(found.outputs[worst], facts)
+    chosen = examples[worst.numpy()]
+    items = [
+        {
+            "where": str(data.where[example]),
+            "caption": f"{_short(answer['prediction'])}; the truth: {_short(data.answers[example])}",
+            "shown": shown,
+        }
+        for example, answer, shown in zip(chosen.tolist(), answers, task.show(data.raws[chosen], facts), strict=True)
+    ]
+    explanation = (
+        "The test examples on which the network was most wrong: look for wrong labels and for what they share."
+    )
+    return [Gallery("Worst mistakes", explanation, items)]
+
+
+def _short(value: Any) -> str:
+    return _number(float(value)) if isinstance(value, float | np.floating) else str(value)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}"

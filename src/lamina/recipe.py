@@ -1,0 +1,90 @@
+"""Recipe: all that is needed to repeat a run. It is ``recipe.json`` of a run, as typed fields."""
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import lamina
+from lamina import find
+from lamina.data.data import Source
+from lamina.errors import RunError, unknown
+from lamina.execution import Execution
+from lamina.plan import Plan
+from lamina.run import Run
+from lamina.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a run was made, complete: derived values included."""
+
+    source: Source
+    task: Task
+    network: str
+    """A family's name; "own" for a module that the caller passed in."""
+    size: str
+    dropout: float | None
+    plan: Plan
+    execution: Execution
+    valid_share: float = 0.15
+    test_share: float = 0.15
+    fingerprint: str = ""
+    """Of the data; another one means that they have changed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of ``recipe.json``."""
+        return {
+            "lamina": lamina.__version__,
+            "data": {
+                "source": None if self.source.path is None else str(self.source.path.resolve()),
+                **{name: getattr(self.source, name) for name in ("target", "group", "time")},
+                "valid_share": self.valid_share,
+                "test_share": self.test_share,
+                "fingerprint": self.fingerprint,
+            },
+            "task": {"name": find.name_of(type(self.task)), "options": asdict(self.task)},
+            "network": {"name": self.network, "size": self.size, "dropout": self.dropout},
+            "plan": asdict(self.plan),
+            "execution": self.execution.to_json(),
+        }
+
+    @classmethod
+    def of(cls, run: Run, where: Any = None) -> "Recipe":
+        """The recipe of a run; ``where`` replaces its source. Raises RunError when a part of it is missing."""
+        stored = run.read("recipe.json")
+        try:
+            data, network = stored["data"], stored["network"]
+            where = where if where is not None else data["source"]
+            return cls(
+                Source(where, data["target"], data["group"], data["time"]),
+                with_options(find.task(stored["task"]["name"]), stored["task"]["options"]),
+                network["name"],
+                network["size"],
+                network["dropout"],
+                Plan(**stored["plan"]),
+                Execution(**{name: value for name, value in stored["execution"].items() if name != "table"}),
+                data["valid_share"],
+                data["test_share"],
+                data["fingerprint"],
+            )
+        except (KeyError, TypeError) as error:
+            raise RunError(
+                f"the recipe is damaged ({error}).", str(run.path / "recipe.json"), "Restore the file."
+            ) from None
+
+
+def with_options(task: type[Task], options: dict[str, Any]) -> Task:
+    """A task with some of its options set. Raises OptionError for one it does not have."""
+    known = {field.name for field in fields(task)}
+    for name in options:
+        if name not in known:
+            raise unknown(f"option of {find.name_of(task)}", name, known)
+    return task(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
+
+
+def changed(plan: Plan, overrides: dict[str, Any]) -> Plan:
+    """The plan with those fields replaced that are given (not None)."""
+    known = {field.name for field in fields(Plan)}
+    for name in overrides:
+        if name not in known:
+            raise unknown("option of the plan", name, known)
+    return replace(plan, **{name: value for name, value in overrides.items() if value is not None})

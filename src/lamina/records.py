@@ -1,0 +1,46 @@
+"""Step and Epoch: what the loop yields, and all that a monitor ever sees."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stretch of optimizer steps, up to and including ``step``."""
+
+    step: int
+    """Optimizer steps taken since the start."""
+    epoch: int
+    """The epoch that is under way, from 1."""
+    t: float
+    """Share of the budget that is spent, 0 to 1."""
+    loss: dict[str, float]
+    """Per player, the mean loss per example over the stretch."""
+    lr: float
+    """Learning rate of the last step."""
+    gradient_norm: float
+    """Norm of the last step's gradient, before clipping."""
+    examples_per_s: float
+    """Training examples per second over the stretch."""
+    seconds: float
+    """Time since the start of training, pauses between resumed parts left out."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training part, and the scores after it."""
+
+    epoch: int
+    step: int
+    t: float
+    loss: dict[str, float]
+    """Per player, the mean training loss over the epoch (with augmentation and dropout)."""
+    train: dict[str, float]
+    """Metrics on a fixed sample of the training part, as it is: comparable with ``valid``."""
+    valid: dict[str, float]
+    """Metrics on the validation part."""
+    seconds: float
+    """Duration of this epoch, evaluation included."""
+    examples_per_s: float
+    """Training examples per second, evaluation not counted."""
+    best: bool
+    """Whether these are the best weights so far, judged by the task's first metric on the validation part."""

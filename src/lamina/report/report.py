@@ -1,0 +1,59 @@
+"""The report: a run directory in, one self-contained HTML page out.
+
+The page loads nothing, runs no script (its own policy forbids both), follows light and dark, and fits a phone. It is
+made from the run's files alone, so it can be made again at any time, of a run that is still training too.
+"""
+
+from pathlib import Path
+
+from lamina.report import chapters, gallery, learning, words
+from lamina.report.material import gather
+from lamina.report.verdict import verdict
+from lamina.run import Run
+
+
+def write_report(run: Run) -> Path:
+    """Write ``report/index.html`` of a run.
+
+    Args:
+        run: any run with a recipe; chapters for which files are absent say what is missing.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        RunError: the recipe is absent or damaged.
+        TrainingError: the page cannot be written.
+    """
+    return run.write("report/index.html", render(run).encode())
+
+
+def render(run: Run) -> str:
+    """The page as text.
+
+    Args:
+        run: as for ``write_report``.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    material = gather(run)
+    page = Environment(
+        loader=PackageLoader("lamina.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return page.get_template("page.html.jinja").render(
+        terms=words.TERMS,
+        verdict=verdict(material),
+        scores=chapters.scores(material),
+        data=chapters.data(material),
+        learning=learning.learning(material),
+        augmented=gallery.augmented(material),
+        exhibits=gallery.exhibits(material),
+        network=chapters.network(material),
+        findings=chapters.findings(material),
+        repeat=chapters.repeat(material),
+        lamina=str(material.recipe.get("lamina") or ""),
+    )

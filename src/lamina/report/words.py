@@ -1,0 +1,148 @@
+"""Numbers and terms as a person reads them: values in, short strings out; and what each technical term means."""
+
+import math
+from typing import Any
+
+ABSENT = "–"
+"""Stands where a value is missing or not defined."""
+
+TERMS = {
+    "test part": "examples kept aside: nothing was learned from them or chosen by them, so the score is honest.",
+    "95 % confidence interval": "the range in which the score on all such examples probably lies; a smaller test part "
+    "makes it wider.",
+    "baseline": "a simpler method, fitted on the same training part and scored on the same test part; a network "
+    "that does not beat it is not worth its cost.",
+    "finding": "something that the checks before, during or after training noticed, with its evidence.",
+    "training, validation and test part": "the first is learned from, the second chooses the best epoch, the third is "
+    "only for the final score.",
+    "epoch": "one pass over all training examples.",
+    "overfitting": "the training score still improves while the validation score gets worse: examples are learned by "
+    "heart.",
+    "loss": "the number that training makes smaller; its gradient says how each weight must change.",
+    "learning rate": "how far one step moves the weights.",
+    "gradient norm": "the length of the gradient; sudden peaks are a sign of unstable training.",
+    "augmentation": "random changes that leave the answer as it is, made anew in each epoch, so that the network does "
+    "not learn the examples by heart.",
+    "parameter": "one number that training adjusts.",
+    "FLOPs": "additions and multiplications for one example.",
+    "precision": "how many bits each number has while the network computes.",
+}
+
+METRICS = {
+    "accuracy": "share of examples whose answer is right.",
+    "error": "share of examples whose answer is wrong.",
+    "macro f1": "balance of missed and false answers (F1), averaged over the classes, so that rare ones count as much.",
+    "balanced accuracy": "accuracy within each class, averaged over the classes.",
+    "auroc": "chance that a positive example is ranked above a negative one; 0.5 is guessing.",
+    "log loss": "how far the stated probabilities are from the truth; being sure and wrong costs most.",
+    "calibration error": "mean gap between the stated confidence and how often the answer is right.",
+    "brier": "mean squared gap between the stated probabilities and the truth.",
+    "mse": "mean squared error, in squared units of the target; large errors weigh most.",
+    "rmse": "root of the mean squared error, in units of the target.",
+    "mae": "mean absolute error, in units of the target.",
+    "r2": "share of the target's variance that is explained; 0 is as good as always saying the mean.",
+}
+_OTHER_NAMES = {
+    "f1": "macro f1",
+    "roc auc": "auroc",
+    "auc": "auroc",
+    "logloss": "log loss",
+    "cross entropy": "log loss",
+    "ece": "calibration error",
+    "expected calibration error": "calibration error",
+    "mean squared error": "mse",
+    "root mean squared error": "rmse",
+    "mean absolute error": "mae",
+    "r squared": "r2",
+}
+_LOWER = {"error", "log loss", "calibration error", "brier", "mse", "rmse", "mae", "loss"}
+
+
+def meaning(metric: str) -> str:
+    """What a metric measures, one phrase; empty for a metric that this page does not know."""
+    return METRICS.get(_plain_name(metric), "")
+
+
+def usually_lower(metric: str) -> bool:
+    """Whether less of the metric is better, by its name; only for runs whose evaluation did not say so."""
+    return _plain_name(metric) in _LOWER
+
+
+def _plain_name(metric: str) -> str:
+    name = metric.casefold().replace("²", "2").replace("-", " ").replace("_", " ").strip()
+    return _OTHER_NAMES.get(name, name)
+
+
+def title(name: str) -> str:
+    """An identifier as words: ``image_classification`` is "image classification"."""
+    return name.replace("_", " ")
+
+
+def number(value: Any, decimals: int | None = None) -> str:
+    """A number with about four significant digits, or with ``decimals`` places; other values as text.
+
+    Args:
+        value: anything from JSON; None and NaN become a dash.
+        decimals: digits after the point; chosen by size when None.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return str(value)
+    if math.isinf(value):
+        text = "∞" if value > 0 else "-∞"
+    elif isinstance(value, int):
+        text = f"{value:,}"
+    elif value != 0 and not 1e-4 <= abs(value) < 1e7 and not (decimals and abs(value) < 1):
+        mantissa, exponent = f"{value:.3e}".split("e")
+        power = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        text = f"{float(mantissa):g} × 10{power}"
+    elif decimals is not None:
+        text = f"{value:,.{decimals}f}"
+    else:
+        text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return text.replace("-", "−")
+
+
+def decimals_for(low: float | None, high: float | None) -> int:
+    """Digits after the point that an interval justifies: two significant ones of its width, 4 unless it is tiny."""
+    if low is None or high is None or not math.isfinite(high - low) or high <= low:
+        return 4
+    digits = 1 - math.floor(math.log10(high - low))
+    return max(0, min(digits, 4 if high - low >= 1e-4 else 6))
+
+
+def compact(value: Any) -> str:
+    """A large count with a letter: 12.3 k, 4.56 M, 7.89 G; a missing one as a dash."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return number(value)
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= size:
+            return f"{value / min(size, 1e3 if letter == 'k' else size):.3g} {letter}"
+    return number(value)
+
+
+def duration(seconds: float | None) -> str:
+    """A time span: 0.42 s, 12 s, 3 min 05 s, 2 h 10 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return ABSENT
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def count(amount: int, noun: str, plural: str = "") -> str:
+    """ "1 finding", "2 findings", "no findings"."""
+    return f"{number(amount) if amount else 'no'} {noun if amount == 1 else plural or noun + 's'}"
+
+
+def times(amount: int) -> str:
+    """How often: "never", "once", "twice", "3 times"."""
+    return {0: "never", 1: "once", 2: "twice"}.get(amount, f"{amount:,} times")

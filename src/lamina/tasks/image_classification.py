@@ -1,0 +1,189 @@
+"""Image classification: say which one of several classes an image shows.
+
+On disk   one folder of images per class (flowers/rose/1.jpg), a table with a column of paths, or IDX files
+Network   any image backbone (batch, width, height, width), averaged over its grid, then one linear layer
+Answer    the name of the class, and the probability of each
+"""
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lamina import baselines
+from lamina.batch import Batch, Loss, Tensors
+from lamina.data import idx, images, pictures
+from lamina.data.classes import class_answers, class_facts, class_targets
+from lamina.data.data import Arrays, Data, Raws, Source
+from lamina.data.store import encode_each
+from lamina.errors import DataError
+from lamina.exhibits import Exhibit
+from lamina.layers import augmentation, losses
+from lamina.layers.heads import ImageClassifier
+from lamina.layers.shapes import Image
+from lamina.metrics import classification
+from lamina.metrics.metric import Metric
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
+
+SAMPLE = 400  # images from which side, channels, mean and deviation are learned
+LARGEST = 128  # side that is chosen without being asked for: larger costs more than it brings on a CPU
+
+
+@dataclass(frozen=True)
+class ImageClassification(Task):
+    """Say which one of several classes an image shows."""
+
+    default_network: ClassVar[str] = "cnn"
+
+    side: int | None = None
+    """Side of the square that the network sees, in pixels; chosen from the images otherwise (at most 128)."""
+    flip: bool = True
+    """Mirror half of the training images left to right; not for digits, letters and whatever has a handedness."""
+    shift: float = 0.125
+    """Farthest shift of a training image, as a share of its side."""
+    crop: float = 1.0
+    """Smallest share of the area that a random crop of a training image keeps; 1 means no crop."""
+    colour: float = 0.0
+    """Strength of random brightness, contrast and saturation, 0 to 1."""
+    erase: float = 0.0
+    """Chance that a random rectangle of a training image is hidden."""
+    mix: Literal["none", "mixup", "cutmix"] = "none"
+    """How training images are mixed in pairs: blended (Zhang et al. 2018) or pasted (Yun et al. 2019)."""
+    mix_strength: float = 0.5
+    """Of mixup: twice the largest share of the other image; of cutmix: its chance."""
+    label_smoothing: float = 0.1
+    """Share of the target that is spread over all classes (Szegedy et al. 2016)."""
+    class_weights: bool = False
+    """Whether rare classes count as much as frequent ones in the loss."""
+
+    @classmethod
+    def claim(cls, source: Source) -> Claim | None:
+        """Class folders, IDX files, a table with image paths and classes, or an array of pixels."""
+        reason = pictures.recognised(source)
+        return None if reason is None else Claim(0.9, reason)
+
+    def read(self, source: Source) -> Data:
+        """Find the images and their classes."""
+        if source.path is None:
+            return images.image_arrays(source)
+        if idx.is_idx(source.path):
+            return idx.idx(source)
+        return images.image_folders(source) if source.path.is_dir() else images.image_column(source)
+
+    def gather(self, inputs: Sequence[Any], facts: Facts) -> tuple[Raws, np.ndarray]:
+        """Image files, folders of them (in alphabetical order), or arrays of pixels."""
+        return pictures.gather(inputs)
+
+    def facts(self, data: Data) -> Facts:
+        """Classes, side, channels, and mean and deviation of the pixels."""
+        survey = images.survey(data.raws, SAMPLE)
+        if not survey:
+            raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
+        side = self.side or min(LARGEST, max(8, int(np.median([min(width, height) for width, height, _ in survey]))))
+        channels = 1 if all(mode in pictures.GREY_MODES for _, _, mode in survey) else 3
+        chosen = np.linspace(0, len(data) - 1, min(SAMPLE, len(data))).astype(int)
+        arrays, _, _ = encode_each(data.raws[chosen], lambda raws: _encode(raws, side, channels))
+        if arrays is None:
+            raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
+        pixels = arrays["image"].astype(np.float64)
+        return class_facts(data.answers) | {
+            "side": side,
+            "channels": channels,
+            "mean": pixels.mean((0, 1, 2)).round(3).tolist(),
+            "deviation": np.maximum(pixels.std((0, 1, 2)), 1.0).round(3).tolist(),
+        }
+
+    def encode(self, raws: Raws, facts: Facts) -> Arrays:
+        """``image``: (examples, side, side, channels) uint8."""
+        return _encode(raws, facts["side"], facts["channels"])
+
+    def target(self, answers: np.ndarray, facts: Facts) -> Arrays:
+        """``label``: (examples,) int64; and ``weight`` when rare classes count more."""
+        return class_targets(answers, facts, self.class_weights)
+
+    def takes(self, facts: Facts) -> Image:
+        """Squares of the side and channels that the facts say."""
+        return Image(facts["channels"], facts["side"])
+
+    def network(self, backbone: nn.Module, facts: Facts) -> nn.Module:
+        """Pixels → normalisation → backbone → mean over the grid → linear."""
+        return ImageClassifier(backbone, facts["mean"], facts["deviation"], len(facts["classes"]))
+
+    def augment(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Flip, shift, crop, colour, erase and mix, each image in its own way."""
+        shown = batch.inputs["image"].permute(0, 3, 1, 2).float()  # (batch, channels, side, side), channels last
+        pixels = round(self.shift * shown.shape[-1])
+        if self.crop < 1:
+            shown = augmentation.crop(shown, generator, self.crop)
+        if pixels:
+            shown = augmentation.shift(shown, generator, pixels)
+        if self.flip:
+            shown = augmentation.flip(shown, generator)
+        if self.colour:
+            shown = augmentation.colour(shown, generator, self.colour)
+        if self.erase:
+            shown = augmentation.erase(shown, generator, self.erase)
+        targets = dict(batch.targets)
+        if self.mix != "none":
+            blend = augmentation.mixup if self.mix == "mixup" else augmentation.cutmix
+            shown, targets["share"] = blend(shown, generator, self.mix_strength)
+            targets["other"] = batch.targets["label"].roll(1, 0)
+        return Batch({"image": shown.permute(0, 2, 3, 1)}, targets)
+
+    def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
+        """Cross-entropy with label smoothing."""
+        logits = network(**batch.inputs)
+        yield Loss("network", *losses.cross_entropy(logits, batch.targets, self.label_smoothing))
+
+    def metrics(self, facts: Facts) -> dict[str, Metric]:
+        """Accuracy first; then the rest of what a reviewer asks for."""
+        return classification.classification(len(facts["classes"]))
+
+    def decode(self, outputs: Tensor, facts: Facts) -> list[Answer]:
+        """The likeliest class, its probability, and all probabilities."""
+        return class_answers(outputs, facts["classes"])
+
+    def baselines(self, facts: Facts) -> dict[str, Baseline]:
+        """The most frequent class, and logistic regression on small pixels."""
+        return {"majority_class": baselines.majority, "linear_on_pixels": baselines.linear_on_pixels}
+
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
+        """Confusion matrix, scores per class, and how far probabilities can be believed."""
+        return classification.exhibits(outputs, targets, facts["classes"])
+
+    def picture(self, batch: Batch, facts: Facts) -> bytes | None:
+        """A sheet of training images as the network sees them."""
+        pixels = batch.inputs["image"].clamp(0, 255).byte().numpy()  # (batch, side, side, channels)
+        return pictures.sheet(pixels)
+
+    def show(self, raws: Raws, facts: Facts) -> list[Shown]:
+        """The images, as small PNGs."""
+        side = max(96, facts["side"])
+        arrays, good, _ = encode_each(raws, lambda some: _encode(some, min(side, 192), facts["channels"]))
+        readable = {} if arrays is None else dict(zip(good.tolist(), arrays["image"], strict=True))
+        return [
+            {"picture": base64.b64encode(pictures.png(readable[i])).decode()}
+            if i in readable
+            else {"text": str(raws[i])}
+            for i in range(len(raws))
+        ]
+
+    def tiny(self, path: Path) -> Source:
+        """The 1,797 handwritten digits of 8 × 8 pixels that scikit-learn ships (Alpaydin & Kaynak 1998), as PNG files."""
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        for index, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+            file = path / "digits" / str(label) / f"{index:04d}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(pictures.png((pixels[:, :, None] * (255 / 16)).round().astype(np.uint8)))
+        return Source(path / "digits")
+
+
+def _encode(raws: Raws, side: int, channels: int) -> Arrays:
+    return {"image": np.stack([images.decode(raw, side, channels) for raw in raws])}

@@ -1,0 +1,130 @@
+"""Task: what is learned. One file per task in this folder; the file's name is the task's name.
+
+A task is a frozen dataclass of a few options, and methods in the order in which data meets them. It holds no weights and
+no state: what must be known about the training part is in its Facts, what is learned is in the network.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lamina.batch import Batch, Loss, Tensors
+from lamina.data.data import Arrays, Data, Raws, Source
+from lamina.exhibits import Exhibit
+from lamina.layers.shapes import Shape
+from lamina.metrics.metric import Metric
+
+Facts = dict[str, Any]
+"""What the training part alone teaches (classes, column kinds, means): JSON, stored in the run, needed to predict."""
+Answer = dict[str, Any]
+"""One prediction: JSON; ``prediction`` is the answer itself, the rest (probabilities) depends on the task."""
+Shown = dict[str, Any]
+"""What a person looks at: ``{"picture": base64 of a PNG}``, ``{"text": ...}`` or ``{"row": {column: value}}``; JSON."""
+Baseline = Callable[[Arrays, Arrays, Arrays, Facts], Tensor]
+"""(training inputs, training targets, inputs, facts) -> outputs for ``inputs``, in the form of the network's."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A task says that it can learn from a source."""
+
+    strength: float
+    """0 to 1; the strongest claim wins."""
+    reason: str
+    """What was seen, said to the user: "12 folders of images, named after classes"."""
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What is learned."""
+
+    default_network: ClassVar[str]
+    """Name of a file in networks/ that serves when the user names none."""
+
+    # --- what every task writes, in the order in which data meets it ---
+
+    @classmethod
+    @abstractmethod
+    def claim(cls, source: Source) -> Claim | None:
+        """Say whether this task fits the source; cheap, reads names and first rows at most."""
+
+    @abstractmethod
+    def read(self, source: Source) -> Data:
+        """Find the examples, without decoding them. Raises DataError naming file and row."""
+
+    @abstractmethod
+    def gather(self, inputs: Sequence[Any], facts: Facts) -> tuple[Raws, np.ndarray]:
+        """Find what is to be answered, in the order given: files, folders, tables, arrays; no answers are known.
+
+        Returns:
+            The raws, and for each of them where it came from (for people: a path, a line of a file, a number).
+        """
+
+    @abstractmethod
+    def facts(self, data: Data) -> Facts:
+        """Learn from the training part what encoding, network and decoding need."""
+
+    @abstractmethod
+    def encode(self, raws: Raws, facts: Facts) -> Arrays:
+        """Turn examples into what the network takes. Raises DataError when one of them cannot be read."""
+
+    @abstractmethod
+    def target(self, answers: np.ndarray, facts: Facts) -> Arrays:
+        """Turn answers into what the losses take. Raises DataError for an answer that training never saw."""
+
+    @abstractmethod
+    def takes(self, facts: Facts) -> Shape:
+        """What a backbone for this task must take."""
+
+    @abstractmethod
+    def network(self, backbone: nn.Module, facts: Facts) -> nn.Module:
+        """Put the head on a backbone. The network's ``forward`` takes the encoded inputs by name."""
+
+    @abstractmethod
+    def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
+        """Yield one Loss per player; what stands after a yield sees that player's step already taken."""
+
+    @abstractmethod
+    def metrics(self, facts: Facts) -> dict[str, Metric]:
+        """How good outputs are. The first one chooses the best epoch."""
+
+    @abstractmethod
+    def decode(self, outputs: Tensor, facts: Facts) -> list[Answer]:
+        """Turn outputs into answers for people and programs."""
+
+    @abstractmethod
+    def tiny(self, path: Path) -> Source:
+        """Write a data set that trains in seconds below ``path``, and say how to read it."""
+
+    # --- what has a default that few replace ---
+
+    def augment(self, batch: Batch, generator: torch.Generator) -> Batch:
+        """Vary a training batch, whole, on its device; different for each example, reproducible by the generator."""
+        return batch
+
+    def outputs(self, network: nn.Module, inputs: Tensors) -> Tensor:
+        """What the network says about inputs."""
+        result: Tensor = network(**inputs)
+        return result
+
+    def baselines(self, facts: Facts) -> dict[str, Baseline]:
+        """What the network must beat: a trivial one first, then strong simple ones."""
+        return {}
+
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
+        """What an evaluation shows beside its scores, such as a confusion matrix."""
+        return []
+
+    def picture(self, batch: Batch, facts: Facts) -> bytes | None:
+        """A PNG of training examples as the network sees them, after ``augment``; None when there is nothing to see."""
+        return None
+
+    def show(self, raws: Raws, facts: Facts) -> list[Shown]:
+        """What a person looks at, for each of these examples."""
+        return [{"text": str(raw)} for raw in raws]

@@ -1,0 +1,131 @@
+"""What a person at a terminal sees: progress, decisions, findings, and the summary at the end."""
+
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from lamina.findings import Finding
+from lamina.records import Epoch, Step
+
+_LINES = 24  # of epochs, shown in all
+_STYLE = {"note": "cyan", "warning": "yellow", "stop": "red"}
+
+
+class Terminal:
+    """A Watch that draws on a console; bars are drawn only where they can move."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.percentage:>3.0f} %  {task.fields[state]}"),
+            console=console, transient=True, disable=not console.is_terminal,
+        )  # fmt: skip
+        self.work: dict[str, TaskID] = {}
+        self.score = ""
+        self.shown = -math.inf
+
+    def __enter__(self) -> "Terminal":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def say(self, text: str) -> None:
+        """A decision, in words."""
+        self.console.print(escape(text), style="dim", highlight=False)
+
+    def find(self, finding: Finding) -> None:
+        """A finding, with its places and its remedy."""
+        colour = _STYLE[finding.severity]
+        where = (
+            f" [dim]({escape(', '.join(finding.where[:3]))}{', ...' if finding.count > 3 else ''})[/]"
+            if finding.where
+            else ""
+        )
+        self.console.print(
+            f"[{colour}]{finding.severity}[/] [bold]{finding.kind}[/] {escape(finding.what)}{where} "
+            f"[{colour}]→[/] {escape(finding.remedy)}",
+            highlight=False,
+        )  # fmt: skip
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """A bar of its own for each kind of work."""
+        if what not in self.work:
+            self.work[what] = self.bars.add_task(what, total=total, state="")
+        self.bars.update(self.work[what], completed=done, total=total, state=f"{done:,} of {total:,}")
+        if done >= total:
+            self.bars.remove_task(self.work.pop(what))
+
+    def see(self, record: Step | Epoch) -> None:
+        """Move the training bar; an epoch adds a line, when it is not one of very many."""
+        if isinstance(record, Step):
+            loss = next(iter(record.loss.values()))
+            left = record.seconds * (1 - record.t) / max(record.t, 1e-9)
+            rate = f"{record.examples_per_s:,.0f} examples/s"
+            state = f"epoch {record.epoch}  loss {loss:.4f}  {self.score}  {rate}  {duration(left)} left"
+            if "training" not in self.work:
+                self.work["training"] = self.bars.add_task("training", total=1.0, state="")
+            self.bars.update(self.work["training"], completed=record.t, state=state)
+            return
+        name, value = next(iter(record.valid.items()))
+        self.score = f"{name} {_number(value)}"
+        if record.t >= 1 or (record.t - self.shown) * _LINES >= 1:
+            self.shown = record.t
+            scores = "  ".join(f"{key} {_number(number)}" for key, number in list(record.valid.items())[:5])
+            mark = " [green]best[/]" if record.best else ""
+            self.console.print(
+                f"epoch {record.epoch:>3}  {scores}  [dim]{record.seconds:.1f} s[/]{mark}", highlight=False
+            )
+        if record.t >= 1 and "training" in self.work:
+            self.bars.remove_task(self.work.pop("training"))
+
+
+def show_rows(rows: list[dict[str, Any]]) -> None:
+    """Rows with the same keys, as a table on standard output."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        cells = (
+            f"{v:,.4g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else str(v or "")
+            for v in row.values()
+        )
+        table.add_row(*cells)
+    Console().print(table)
+
+
+def scores_table(result: dict[str, Any], title: str) -> Table:
+    """Scores with their intervals, beside the baselines."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("metric")
+    table.add_column("network", justify="right", style="bold")
+    table.add_column("95 % interval", justify="right")
+    for baseline in result["baselines"]:
+        table.add_column(baseline.replace("_", " "), justify="right", style="dim")
+    for name, score in result["scores"].items():
+        arrow = "↑" if score["better"] == "higher" else "↓"
+        interval = f"{_number(score['low'])} – {_number(score['high'])}"
+        others = [_number(values[name]["value"]) for values in result["baselines"].values()]
+        table.add_row(f"{name} {arrow}", _number(score["value"]), interval, *others)
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: 42 s, 3 min 05 s, 1 h 12 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _number(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}"

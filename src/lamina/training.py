@@ -1,0 +1,234 @@
+"""From data to a proved, saved, reported model: ``train``, ``repeat``, ``resume``, and ``check``, which stops before training.
+
+The one place where the parts meet. (The file is not called train.py, since ``lamina.train`` is the function.)
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lamina.data.data import Source
+from lamina.errors import TrainingError
+from lamina.execution import Execution, Precision, default_device
+from lamina.findings import Finding
+from lamina.interrupt import Interrupt
+from lamina.loop import Split, loop
+from lamina.model import Model
+from lamina.monitor.monitor import Monitor
+from lamina.plan import Plan
+from lamina.prepare import Prepared, Wishes, free_path, look, prepare, recognise, reopen
+from lamina.recipe import Recipe, changed
+from lamina.records import Step
+from lamina.run import Run
+from lamina.state import stream
+from lamina.tasks.task import Task
+from lamina.watch import Quiet, Watch
+
+SAMPLE = 2000  # training examples that are scored beside the validation part
+
+
+def train(
+    data: Any,
+    *,
+    task: str | Task | None = None,
+    target: str | None = None,
+    group: str | None = None,
+    time_column: str | None = None,
+    options: dict[str, Any] | None = None,
+    network: str | nn.Module | None = None,
+    size: str | None = None,
+    dropout: float | None = None,
+    epochs: int | None = None,
+    budget: float | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    seed: int = 0,
+    plan: dict[str, Any] | None = None,
+    valid_share: float = 0.15,
+    test_share: float = 0.15,
+    device: str | None = None,
+    precision: Precision | None = None,
+    threads: int | None = None,
+    accept: Sequence[str] = (),
+    out: Path | str | None = None,
+    watch: Watch | None = None,
+) -> Model:
+    """Train a network on data, prove it on the test part, and write a report.
+
+    Args:
+        data: a folder or file; or a pandas or polars DataFrame, or arrays ``(examples, answers)``.
+        task: its name, the path of a file that defines one, or a Task; found out from the data when not given.
+        target: the column that holds the answer, for a table.
+        group: a column whose equal values stay on one side of the split.
+        time_column: a column in whose order the data are split.
+        options: of the task, by name.
+        network: a family's name, or a module: one with ``width`` gets the task's head, another is used as it is.
+        size: of the network: tiny, small, medium or large.
+        dropout: share of the features that dropout hides.
+        epochs: passes over the training part.
+        budget: seconds from this call to the end of training.
+        batch_size: examples per step.
+        lr: peak learning rate.
+        seed: of everything random.
+        plan: other fields of the Plan that shall differ from what the network's family advises.
+        valid_share: of the data, where they come without a validation part.
+        test_share: of the data, where they come without a test part.
+        device: cpu, cuda or mps; the accelerator where there is one.
+        precision: float32 or bfloat16; measured when not given.
+        threads: of the CPU; measured when not given.
+        accept: kinds of findings that shall not stop the run.
+        out: the run's directory; ``runs/NAME-N`` when not given.
+        watch: who is told how it goes.
+
+    Returns:
+        The trained model, with ``scores``, ``predict``, ``evaluate``, ``explain`` and ``report``.
+
+    Raises:
+        DataError: the data cannot be used; the error names file and row.
+        OptionError: an option is wrong.
+        TrainingError: training cannot go on; what was reached is in the run.
+    """
+    began, watch = time.monotonic(), watch or Quiet()
+    source = data if isinstance(data, Source) else Source(data, target, group, time_column)
+    chosen = recognise(source, task, options or {}, watch)
+    own = network if isinstance(network, nn.Module) else None
+    name = "own" if own is not None else str(network or chosen.default_network)
+    given = {"epochs": epochs, "budget": budget, "batch_size": batch_size, "lr": lr, "seed": seed}
+    asked = (plan or {}) | {field: value for field, value in given.items() if value is not None}
+    recipe = Recipe(
+        source, chosen, name, size or "", dropout, changed(Plan(), {"seed": seed}),
+        Execution(device or default_device()), valid_share, test_share,
+    )  # fmt: skip
+    wishes = Wishes(asked, precision, threads, tuple(accept))
+    prepared = prepare(recipe, own, wishes, Path(out) if out else free_path(source.name), watch, began)
+    return finish(prepared, accept, watch)
+
+
+def repeat(
+    run: Path | str,
+    data: Any = None,
+    *,
+    network: nn.Module | None = None,
+    seed: int | None = None,
+    out: Path | str | None = None,
+    watch: Watch | None = None,
+) -> Model:
+    """Train again by a run's recipe, in a new run.
+
+    Args:
+        run: whose recipe is followed.
+        data: other data; needed when the run was trained on data in memory.
+        network: needed when the caller made it.
+        seed: another one.
+        out: the new run's directory.
+        watch: who is told how it goes.
+    """
+    recipe = Recipe.of(Run.open(run), data)
+    if seed is not None:
+        recipe = replace(recipe, plan=replace(recipe.plan, seed=seed))
+    path, watch = Path(out) if out else free_path(recipe.source.name), watch or Quiet()
+    return finish(prepare(recipe, network, None, path, watch, time.monotonic()), (), watch)
+
+
+def resume(
+    run: Path | str,
+    data: Any = None,
+    *,
+    network: nn.Module | None = None,
+    accept: Sequence[str] = (),
+    watch: Watch | None = None,
+) -> Model:
+    """Continue a run that was stopped or killed, to the bit; one whose training is over is proved again.
+
+    Args:
+        run: its directory.
+        data: needed again when the run was trained on data in memory.
+        network: needed again when the caller made it.
+        accept: kinds of findings that shall not stop the run.
+        watch: who is told how it goes.
+    """
+    watch = watch or Quiet()
+    prepared = reopen(Run.open(run), data, network, watch)
+    watch.say(f"Continuing {prepared.run.path}.")
+    return finish(prepared, accept, watch)
+
+
+def check(
+    data: Any,
+    *,
+    task: str | Task | None = None,
+    target: str | None = None,
+    group: str | None = None,
+    time_column: str | None = None,
+    options: dict[str, Any] | None = None,
+    seed: int = 0,
+    valid_share: float = 0.15,
+    test_share: float = 0.15,
+    watch: Watch | None = None,
+) -> list[Finding]:
+    """Read, split and audit data without training; all that was found. Arguments as those of ``train``."""
+    watch = watch or Quiet()
+    source = data if isinstance(data, Source) else Source(data, target, group, time_column)
+    chosen = recognise(source, task, options or {}, watch)
+    recipe = Recipe(
+        source, chosen, chosen.default_network, "", None, changed(Plan(), {"seed": seed}), Execution(),
+        valid_share, test_share,
+    )  # fmt: skip
+    return look(recipe, watch)[3]
+
+
+def finish(prepared: Prepared, accept: Sequence[str], watch: Watch) -> Model:
+    """Train to the end of the plan, then prove and report.
+
+    Raises TrainingError when training was stopped: by Ctrl-C, or by a finding.
+    """
+    run, recipe = prepared.run, prepared.recipe
+    ended = learn(prepared, watch, accept)
+    if ended is not None:
+        remedy = f"{ended.remedy} The run is kept: lamina train --resume {run.path}"
+        raise TrainingError(ended.what, str(run.path), remedy)
+    own = prepared.network if recipe.network == "own" else None
+    model = Model(run, own)
+    watch.say("Proving the best weights on the test part, beside the baselines.")
+    reads = run.count_test_read("train")
+    model.prove(prepared.data, prepared.store, "test", reads)
+    model.report()
+    return model
+
+
+def learn(prepared: Prepared, watch: Watch, accept: Sequence[str] = ()) -> Finding | None:
+    """Drive the loop: log each record, let the monitor see it; the finding that stopped training, if one did."""
+    run, recipe, store = prepared.run, prepared.recipe, prepared.store
+    train_rows = store.rows_of(prepared.data, "train")
+    order = torch.Generator().manual_seed(stream(recipe.plan.seed, 3))
+    sample = train_rows[torch.randperm(len(train_rows), generator=order)[:SAMPLE]]
+    split = Split(train_rows, store.rows_of(prepared.data, "valid"), sample)
+    directions = {name: metric.better for name, metric in recipe.task.metrics(prepared.facts).items()}
+    records = loop(prepared.network, recipe.task, prepared.facts, store, split, recipe.plan, recipe.execution, run)
+    monitor, epochs, seconds = None, 0, 0.0
+    with Interrupt() as interrupt, closing(records):
+        for record in records:
+            if monitor is None:  # only now: resuming cuts the log back to the checkpoint
+                monitor = Monitor(directions)
+                monitor.recall(list(run.records()))
+            run.log(record)
+            watch.see(record)
+            findings = monitor.see(record)
+            for finding in findings:
+                run.log(finding)
+                watch.find(finding)
+            stopping = [finding for finding in findings if finding.severity == "stop" and finding.kind not in accept]
+            if stopping:
+                return stopping[0]
+            if interrupt.asked:
+                return Finding("stopped.interrupt", "stop", "training was stopped by the user.", "")
+            epochs = record.epoch
+            seconds = record.seconds if isinstance(record, Step) else seconds
+    run.log({"kind": "end", "epochs": epochs, "seconds": seconds})
+    return None

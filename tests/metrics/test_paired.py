@@ -1,0 +1,109 @@
+"""Paired differences: found when they are there, and rarely when they are not."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lamina.metrics.classification import AUROC, Accuracy, LogLoss, classification
+from lamina.metrics.paired import LEVEL, differences, holm, mcnemar, paired
+from lamina.metrics.regression import regression
+
+
+def column(values: list[float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)[:, None]
+
+
+def test_pairing_finds_a_small_gain_that_two_intervals_would_hide() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hard = 5 * torch.rand(400, 1, generator=generator).double()
+    gain = 0.05 + 0.1 * torch.randn(400, 1, generator=generator).double()
+    found = paired(LogLoss(), hard, hard - gain)
+    assert found.value == pytest.approx(float(gain.mean()))
+    assert found.low > 0
+    assert found.p < 0.01
+    assert found.high - found.low == pytest.approx(2 * 1.96 * float(gain.std()) / 20, rel=0.15)
+    back = paired(LogLoss(), hard - gain, hard)
+    assert (back.value, back.low, back.high) == pytest.approx((-found.value, -found.high, -found.low))
+
+
+def test_no_difference_is_no_difference() -> None:
+    rows = torch.rand(50, 1).double()
+    assert paired(LogLoss(), rows, rows).to_json() == {"value": 0, "low": 0, "high": 0, "p": 1}
+    assert paired(Accuracy(), rows.round(), rows.round()).p == 1
+
+
+def test_nothing_is_proved_where_nothing_is_defined() -> None:
+    metric = AUROC(2)
+    rows = metric.observe(torch.randn(5, 2), {"label": torch.zeros(5, dtype=torch.int64)})
+    assert paired(metric, rows, rows).p == 1
+    assert paired(LogLoss(), torch.zeros(0, 1), torch.zeros(0, 1)).p == 1
+
+
+def test_all_examples_of_one_group_prove_little() -> None:
+    gain = torch.randn(8, 1, generator=torch.Generator().manual_seed(1)).double().repeat_interleave(50, 0) + 0.3
+    alone, grouped = paired(LogLoss(), gain, 0 * gain), paired(LogLoss(), gain, 0 * gain, groups=np.arange(400) // 50)
+    assert alone.p < 0.01 < grouped.p
+    right = column([1.0] * 30)
+    assert paired(Accuracy(), right, 0 * right, groups=np.zeros(30)).p < 0.01  # of one group, nothing can be said
+    assert paired(Accuracy(), right, 0 * right).p == pytest.approx(2 * 0.5**30)
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second"), [(0, 0), (5, 0), (0, 5), (6, 6), (10, 3), (1, 9), (600, 700), (40_000, 41_000)]
+)
+def test_mcnemar_is_the_binomial_test(only_first: int, only_second: int) -> None:
+    from scipy.stats import binomtest
+
+    first = torch.tensor([True] * only_first + [False] * only_second + [True, False])
+    second = torch.tensor([False] * only_first + [True] * only_second + [True, False])
+    trials = only_first + only_second
+    expected = binomtest(only_first, trials).pvalue if trials else 1.0
+    assert mcnemar(first, second) == pytest.approx(expected, rel=1e-6)
+
+
+def test_five_better_of_twenty_is_not_proof() -> None:
+    found = paired(Accuracy(), column([1.0] * 20), column([0.0] * 5 + [1.0] * 15))
+    assert found.low > 0  # which is why the interval alone must not decide
+    assert found.p == pytest.approx(2 * 0.5**5)
+
+
+def test_holm_by_hand() -> None:
+    assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06})
+    assert list(holm({"b": 0.9, "a": 0.8})) == ["b", "a"]
+    assert holm({"b": 0.9, "a": 0.8}) == {"b": 1, "a": 1}
+    assert holm({}) == {}
+
+
+def test_false_alarms_are_as_rare_as_the_level_says() -> None:
+    generator = torch.Generator().manual_seed(0)
+    metrics = {**classification(2), **regression(0, 1)}
+    tests, size = 200, 150
+    alarms = dict.fromkeys(metrics, 0)
+    family = 0
+    for simulated in range(tests):
+        label = torch.randint(0, 2, (size,), generator=generator)
+        truth = torch.randn(size, generator=generator)
+        rows = []
+        for _ in range(2):
+            logits = torch.randn(size, 2, generator=generator)
+            logits[torch.arange(size), label] += 1
+            value = truth + 0.5 * torch.randn(size, generator=generator)
+            targets = {"label": label, "value": truth}
+            rows.append(
+                {
+                    name: metric.observe(logits if name in classification(2) else value, targets)
+                    for name, metric in metrics.items()
+                }
+            )
+        found = differences(metrics, rows[0], rows[1], seed=simulated)
+        for name, difference in found.items():
+            alarms[name] += difference.p < LEVEL
+        raised = holm({name: difference.p for name, difference in found.items()})
+        family += min(raised.values()) < LEVEL
+    spread = 3 * math.sqrt(LEVEL * (1 - LEVEL) / tests)
+    assert all(count / tests <= LEVEL + spread for count in alarms.values()), alarms
+    assert all(count / tests >= LEVEL - spread for count in alarms.values()), alarms
+    assert sum(alarms.values()) / tests / len(alarms) == pytest.approx(LEVEL, abs=0.02)
+    assert family / tests <= LEVEL + spread
