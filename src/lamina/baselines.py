@@ -14,7 +14,7 @@ The models are scikit-learn's, with a fixed seed; how long each may take is boun
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 Arrays = dict[str, np.ndarray]
+Baseline = Callable[[Arrays, Arrays, Arrays, dict[str, Any]], Tensor]
 
 FLOOR: Final = 1e-7
 """Least probability: no baseline is sure that something cannot be, and its log-loss stays finite."""
@@ -83,10 +84,10 @@ def linear(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: d
     from sklearn.linear_model import Ridge
     from sklearn.preprocessing import OneHotEncoder
 
-    numbers = train_inputs["numbers"].shape[1]
-    indicators = make_column_transformer(  # sparse when there are many codes; a code never seen has no indicator
-        ("passthrough", slice(0, numbers)), (OneHotEncoder(handle_unknown="ignore"), slice(numbers, None))
-    )
+    numbers, columns = train_inputs["numbers"].shape[1], _columns(train_inputs, filled=True).shape[1]
+    kinds = [("passthrough", slice(0, numbers)), (OneHotEncoder(handle_unknown="ignore"), slice(numbers, columns))]
+    # sparse when there are many codes; a code never seen has no indicator; scikit-learn refuses a kind without columns
+    indicators = make_column_transformer(*(kind for kind in kinds if kind[1].start < kind[1].stop))
     known = indicators.fit_transform(_columns(train_inputs, filled=True))
     asked = indicators.transform(_columns(inputs, filled=True))
     if "label" in train_targets:
@@ -104,6 +105,8 @@ def gradient_boosting(train_inputs: Arrays, train_targets: Arrays, inputs: Array
 
     known, asked = _columns(train_inputs), _columns(inputs)
     numbers = train_inputs["numbers"].shape[1]
+    empty = np.isnan(known).all(0)  # scikit-learn refuses a column that is missing throughout
+    known, asked = np.where(empty, 0, known), np.where(empty, 0, asked)
     categorical = np.array(
         [i >= numbers and len(np.unique(known[:, i])) <= MOST_CODES for i in range(known.shape[1])], dtype=bool
     )

@@ -216,7 +216,8 @@ def runs(
         run = Run.open(recipe.parent)
         stored = run.read("recipe.json")
         scores = run.read("evaluation/test.json")["scores"] if run.has("evaluation/test.json") else {}
-        name, score = next(iter(scores.items()), ("", {}))
+        name = next(iter(scores), "")
+        score: dict[str, float] = scores.get(name, {})
         rows.append(
             {
                 "run": str(run.path),
@@ -364,7 +365,10 @@ def _summary(
             {
                 "run": str(model.path),
                 "task": model.run.read("recipe.json")["task"]["name"],
-                "metrics": {name: {key: score[key] for key in ("value", "low", "high")} for name, score in result["scores"].items()},
+                "metrics": {
+                    name: {key: score[key] for key in ("value", "low", "high")}
+                    for name, score in result["scores"].items()
+                },
                 "baselines": result["baselines"],
                 "findings": [finding.to_json() for finding in findings],
                 "verdict": result["verdict"],

@@ -48,7 +48,7 @@ class Execution:
         if self.threads:
             torch.set_num_threads(self.threads)
         network.to(self.device)
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+        return network.to(memory_format=torch.channels_last)
 
     def move(self, batch: Batch) -> Batch:
         """Put a batch onto the device."""

@@ -3,7 +3,7 @@ what happened, and whoever iterates over it decides what to do about it."""
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +35,7 @@ class Split:
 
 def loop(
     network: nn.Module, task: Task, facts: Facts, store: Store, split: Split, plan: Plan, execution: Execution, run: Run
-) -> Iterator[Step | Epoch]:
+) -> Generator[Step | Epoch, None, None]:
     """Train, or continue where the run stopped; yield a Step every few steps and an Epoch after each pass.
 
     Whoever iterates logs each record before asking for the next. To stop, close the generator (``contextlib.closing``):
@@ -163,7 +163,7 @@ def evaluate(
     """Run the network over ``rows``, each example exactly once, none dropped, without augmentation or dropout."""
     network.eval()
     outputs, targets = [], []
-    for piece in rows.split(batch_size):
+    for piece in torch.split(rows, batch_size):
         batch = execution.move(store.batch(piece))
         with execution.autocast():
             outputs.append(task.outputs(network, batch.inputs).float().cpu())

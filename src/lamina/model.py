@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors import torch as safetensors
 from torch import nn
 
 from lamina import find
@@ -15,7 +16,8 @@ from lamina.batch import Batch, Tensors
 from lamina.data import split
 from lamina.data.data import Data, Raws, Source
 from lamina.data.store import Report, Store, encode_each, prepare
-from lamina.errors import OptionError, RunError
+from lamina.errors import OptionError, RunError, unknown
+from lamina.layers.shapes import Shape
 from lamina.prove import prove
 from lamina.recipe import Recipe
 from lamina.run import FORMAT, Run
@@ -40,7 +42,7 @@ class Model:
         self.network = build(self.recipe, self.facts, network)
         file = run.path / "best.safetensors"
         try:
-            self.network.load_state_dict(load(file.read_bytes()))
+            self.network.load_state_dict(safetensors.load(file.read_bytes()))
         except FileNotFoundError:
             raise RunError(
                 "the run has no weights yet: it stopped before its first epoch ended.",
@@ -133,7 +135,8 @@ class Model:
         answers: dict[int, Answer] = {}
         if arrays is not None:
             inputs: Tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-            for piece in torch.arange(len(good)).split(self.recipe.plan.batch_size):
+            size = self.recipe.plan.batch_size
+            for piece in torch.split(torch.arange(len(good)), size):
                 batch = self.recipe.execution.move(Batch({k: t[piece] for k, t in inputs.items()}, {}))
                 with torch.inference_mode(), self.recipe.execution.autocast():
                     outputs = self.task.outputs(self.network, batch.inputs).float().cpu()
@@ -153,18 +156,8 @@ def build(recipe: Recipe, facts: Facts, own: nn.Module | None = None) -> nn.Modu
     """The untrained network of a recipe: the backbone that its name says, with the task's head."""
     task = recipe.task
     if recipe.network != "own":
-        module = find.network(recipe.network)
-        shape = task.takes(facts)
-        if not isinstance(shape, module.takes):
-            raise OptionError(
-                f"it takes {module.takes.__name__.lower()} inputs, and {find.name_of(type(task))} gives "
-                f"{type(shape).__name__.lower()} inputs.",
-                f"--network {recipe.network}",
-                f"Leave the option out to get {task.default_network}.",
-            )
+        module, shape = family_of(recipe, facts)
         if recipe.size not in module.SIZES:
-            from lamina.errors import unknown
-
             raise unknown(f"size of {recipe.network}", recipe.size, module.SIZES)
         torch.manual_seed(recipe.plan.seed)
         return task.network(module.build(shape, recipe.size, recipe.dropout), facts)
@@ -177,11 +170,24 @@ def build(recipe: Recipe, facts: Facts, own: nn.Module | None = None) -> nn.Modu
     return task.network(own, facts) if hasattr(own, "width") else own
 
 
+def family_of(recipe: Recipe, facts: Facts) -> tuple[ModuleType, Shape]:
+    """The network's family, and the shape of its inputs. Raises OptionError when the family does not take that shape."""
+    module, shape = find.network(recipe.network), recipe.task.takes(facts)
+    if not isinstance(shape, module.takes):
+        raise OptionError(
+            f"it takes {module.takes.__name__.lower()} inputs, and {find.name_of(type(recipe.task))} gives "
+            f"{type(shape).__name__.lower()} inputs.",
+            f"--network {recipe.network}",
+            f"Leave the option out to get {recipe.task.default_network}.",
+        )
+    return module, shape
+
+
 def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None) -> Store:
     """The store of ``data``, made where it is not there yet."""
     decides = {"task": repr(task), "facts": facts, "format": FORMAT}
     return prepare(
-        data, lambda raws: task.encode(raws, facts), lambda answers: task.target(answers, facts), decides, report
+        data, lambda raws: task.encode(raws, facts), lambda given: task.target(given, facts), decides, report
     )
 
 

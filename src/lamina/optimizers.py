@@ -83,28 +83,29 @@ class Muon(Optimizer):
             for weight in group["params"]:
                 if weight.grad is not None:
                     weight.mul_(1 - group["lr"] * group["weight_decay"])
-                    (self._orthogonal if group["orthogonal"] else self._adam)(weight, group["lr"], group["momentum"])
+                    step = self._orthogonal if group["orthogonal"] else self._adam
+                    step(weight, weight.grad, group["lr"], group["momentum"])
         return loss
 
-    def _orthogonal(self, weight: Tensor, lr: float, momentum: float) -> None:
+    def _orthogonal(self, weight: Tensor, gradient: Tensor, lr: float, momentum: float) -> None:
         state = self.state[weight]
         if not state:
             state["average"] = torch.zeros_like(weight)
-        state["average"].mul_(momentum).add_(weight.grad)
-        ahead = weight.grad + momentum * state["average"]  # Nesterov's look ahead
+        state["average"].mul_(momentum).add_(gradient)
+        ahead = gradient + momentum * state["average"]  # Nesterov's look ahead
         direction = orthogonalised(ahead.flatten(1)).view_as(ahead)
         longest = max(len(weight), weight[0].numel())
         weight.add_(direction, alpha=-lr * 0.2 * longest**0.5)  # 0.2: root mean square of a typical AdamW step
 
-    def _adam(self, weight: Tensor, lr: float, momentum: float, second: float = 0.95) -> None:
+    def _adam(self, weight: Tensor, gradient: Tensor, lr: float, momentum: float, second: float = 0.95) -> None:
         state = self.state[weight]
         if not state:
             state["average"], state["square"] = torch.zeros_like(weight), torch.zeros_like(weight)
             state["steps"] = torch.zeros(())
         momentum = min(momentum, 0.9)
         state["steps"] += 1
-        state["average"].lerp_(weight.grad, 1 - momentum)
-        state["square"].lerp_(weight.grad.square(), 1 - second)
+        state["average"].lerp_(gradient, 1 - momentum)
+        state["square"].lerp_(gradient.square(), 1 - second)
         steps = float(state["steps"])
         average, square = state["average"] / (1 - momentum**steps), state["square"] / (1 - second**steps)
         weight.addcdiv_(average, square.sqrt_().add_(1e-8), value=-lr)
@@ -119,4 +120,5 @@ def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
     for _ in range(steps):
         gram = value @ value.T
         value = linear * value + (cubic * gram + quintic * (gram @ gram)) @ value
-    return value.T if tall else value
+    result: Tensor = value.T if tall else value
+    return result

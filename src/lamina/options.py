@@ -71,9 +71,8 @@ def settings_of(settings: list[str] | None) -> dict[str, Any]:
 def field_docs(kind: type) -> dict[str, str]:
     """The string below each field of a dataclass."""
     body = ast.parse(inspect.getsource(kind)).body[0].body  # type: ignore[attr-defined]
-    return {
-        field.target.id: text.value.value
-        for field, text in pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
-        and isinstance(text.value, ast.Constant)
-    }  # fmt: skip
+    docs: dict[str, str] = {}
+    for field, text in pairwise(body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            docs[ast.unparse(field.target)] = str(ast.literal_eval(text.value))
+    return docs

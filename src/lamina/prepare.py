@@ -22,7 +22,7 @@ from lamina.errors import DataError, RunError
 from lamina.execution import Candidate, Precision, choose
 from lamina.findings import Finding
 from lamina.layers.summary import summarise
-from lamina.model import build, encoded, open_data, read_data
+from lamina.model import build, encoded, family_of, open_data, read_data
 from lamina.plan import Plan
 from lamina.recipe import Recipe, changed, with_options
 from lamina.run import Run
@@ -101,8 +101,10 @@ def prepare(
         recipe, measured = _settle(recipe, own, wishes, facts, data, store, began)
     network = build(recipe, facts, own)
     run = _create(path, recipe, facts, data, store, network, measured)
-    for line in [*data.notes, *findings]:
+    for line in data.notes:
         run.log(line)
+    for finding in findings:
+        run.log(finding)
     for note in _describe(recipe, run.read("layers.json")["parameters"], measured):
         watch.say(note)
         run.log(note)
@@ -156,8 +158,7 @@ def _settle(
     """Decide what the caller left open: size and plan by the network's family, execution and length by measuring."""
     rows = store.rows_of(data, "train")
     if own is None:
-        family, shape = find.network(recipe.network), recipe.task.takes(facts)
-        build(replace(recipe, size=recipe.size or "small"), facts)  # a wrong size or shape is said first
+        family, shape = family_of(recipe, facts)
         recipe = replace(recipe, size=recipe.size or family.default_size(shape, len(rows)))
         advised: Plan = family.plan(shape, len(rows))
     else:

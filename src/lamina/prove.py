@@ -17,8 +17,8 @@ from lamina.data.store import Store
 from lamina.execution import Execution
 from lamina.exhibits import Exhibit, Gallery, to_json
 from lamina.loop import Evaluation, evaluate
-from lamina.metrics.metric import Metric, Score, score
-from lamina.metrics.paired import paired
+from lamina.metrics.metric import Metric, Score, scores
+from lamina.metrics.paired import LEVEL, paired
 from lamina.run import Run
 from lamina.tasks.task import Facts, Task
 
@@ -61,25 +61,27 @@ def prove(
     examples = store.kept[rows.numpy()]
     groups = None if data.groups is None else data.groups[examples]
     found = evaluate(execution.prepare(network), task, metrics, store, rows, batch_size, execution)
-    scores = {key: score(metric, found.rows[key], groups=groups) for key, metric in metrics.items()}
+    own = scores(metrics, found.rows, groups=groups)
     rivals = _baselines(task, facts, data, store, rows, metrics) if (data.part == "train").any() else {}
     exhibits = [*task.exhibits(found.outputs, found.targets, facts), *_mistakes(task, facts, data, examples, found)]
     result = {
         "part": name,
         "examples": len(rows),
         "fingerprint": data.take(examples).fingerprint(),
-        "scores": {key: {**value.to_json(), "better": metrics[key].better} for key, value in scores.items()},
+        "scores": {key: {**value.to_json(), "better": metrics[key].better} for key, value in own.items()},
         "baselines": {
-            rival: {key: score(metric, observed[key], groups=groups).to_json() for key, metric in metrics.items()}
+            rival: {key: value.to_json() for key, value in scores(metrics, observed, groups=groups).items()}
             for rival, observed in rivals.items()
         },
-        "verdict": verdict(metrics, scores, found.rows, rivals, groups),
+        "verdict": verdict(metrics, own, found.rows, rivals, groups),
         "exhibits": [to_json(exhibit) for exhibit in exhibits],
         "reads": reads,
         "seconds": time.monotonic() - began,
     }
     tensors = {"outputs": found.outputs} | {f"targets.{key}": tensor for key, tensor in found.targets.items()}
     tensors |= {f"rows.{key}": observed for key, observed in found.rows.items()}
+    if groups is not None:  # so that a comparison resamples whole groups, too
+        tensors["groups"] = torch.from_numpy(np.unique(groups.astype(str), return_inverse=True)[1])
     run.write(f"evaluation/{name}.safetensors", save({key: t.contiguous() for key, t in tensors.items()}))
     run.write(f"evaluation/{name}.json", result)
     return result
@@ -87,14 +89,14 @@ def prove(
 
 def verdict(
     metrics: dict[str, Metric],
-    scores: dict[str, Score],
+    reached: dict[str, Score],
     rows: dict[str, Tensor],
     rivals: dict[str, dict[str, Tensor]],
     groups: np.ndarray | None = None,
 ) -> str:
     """In words: the first metric's score, and whether the network is better than the best baseline."""
     name, metric = next(iter(metrics.items()))
-    own = scores[name]
+    own = reached[name]
     said = f"{name} {_number(own.value)} (95 % interval {_number(own.low)} to {_number(own.high)})"
     if not rivals:
         return f"{said}."
@@ -103,7 +105,7 @@ def verdict(
     other = metric.value(rivals[best][name])
     gap = paired(metric, rows[name], rivals[best][name], groups=groups)
     interval = f"difference {_number(gap.value)}, 95 % interval {_number(gap.low)} to {_number(gap.high)}"
-    if gap.low <= 0 <= gap.high:
+    if not gap.p < LEVEL:
         return (
             f"{said}. The best baseline, {best}, has {_number(other)}: the network is not proved to be "
             f"better ({interval}). Prefer the simple one, or gather more data."

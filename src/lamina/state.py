@@ -105,7 +105,7 @@ class State:
         optimizer = self.optimizer(player)
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         gradients: list[Tensor] = [p.grad for p in parameters]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / count
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / count
         scale = 1 / torch.as_tensor(count, dtype=norm.dtype, device=norm.device)
         if self.plan.clip is not None:
             scale = scale * (self.plan.clip / (norm + 1e-6)).clamp(max=1.0)

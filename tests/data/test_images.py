@@ -42,7 +42,9 @@ def test_class_folders_without_parts(folder: Path) -> None:
     assert any("1 files" in note and "notes.txt" in note for note in data.notes)
 
 
-@pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "VALIDATION", "testing"), ("TRAIN", "dev", "Test")])
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("Training", "VALIDATION", "testing"), ("TRAIN", "dev", "Test")]
+)
 def test_parts_by_any_of_their_names(tmp_path: Path, names: tuple[str, str, str]) -> None:
     for number, name in enumerate(names):
         for kind in ("cats", "dogs"):
@@ -98,7 +100,9 @@ def test_refused_folders(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not a folder"):
         image_folders(Source(tmp_path / "nowhere"))
     picture(tmp_path / "1.png")
-    with pytest.raises(DataError, match=r"1 images \(such as 1.png\) that are in no class folder.*one folder per class"):
+    with pytest.raises(
+        DataError, match=r"1 images \(such as 1.png\) that are in no class folder.*one folder per class"
+    ):
         image_folders(Source(tmp_path))
     (tmp_path / "cats").mkdir()
     with pytest.raises(DataError, match="no image in any"):
@@ -113,7 +117,9 @@ def test_refused_folders(tmp_path: Path) -> None:
 
 def test_a_table_of_paths(folder: Path) -> None:
     table = folder / "labels.csv"
-    table.write_text(f"file,kind,fold\ncats/a.png,cat,1\n{folder}/dogs/d.png,dog,2\ndogs/gone.png,dog,1\ndogs/c.PNG,,1\n")
+    table.write_text(
+        f"file,kind,fold\ncats/a.png,cat,1\n{folder}/dogs/d.png,dog,2\ndogs/gone.png,dog,1\ndogs/c.PNG,,1\n"
+    )
     data = image_column(Source(table, target="kind", group="fold"))
     assert data.answers.tolist() == ["cat", "dog"]
     assert data.where.tolist() == ["labels.csv:2", "labels.csv:3"]
@@ -257,9 +263,10 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
-    with warnings.catch_warnings(), pytest.raises(DataError, match="million pixels.*Shrink it"):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # as importing the module does outside of tests
-        decode(tmp_path / "bomb.png", 8, 3)
+        with pytest.raises(DataError, match=r"million pixels.*Shrink it"):
+            decode(tmp_path / "bomb.png", 8, 3)
     assert side * side > MOST_PIXELS
 
 

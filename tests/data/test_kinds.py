@@ -74,7 +74,9 @@ def test_a_reading_that_could_be_another_is_said() -> None:
     assert "otherwise" not in typed(cells(["13/02/2024"])).note
 
 
-@pytest.mark.parametrize("written", [["2024-02-30"], ["12:30"], ["1/2", "3/4"], ["192.168.0.1"], ["1_000"], ["0x1f"], ["a1"]])
+@pytest.mark.parametrize(
+    "written", [["2024-02-30"], ["12:30"], ["1/2", "3/4"], ["192.168.0.1"], ["1_000"], ["0x1f"], ["a1"]]
+)
 def test_what_is_no_number_nor_date_stays_text(written: list[str]) -> None:
     assert typed(cells(written)).values.to_list() == written
 

@@ -146,6 +146,9 @@ def test_a_folder_with_parts(tmp_path: Path) -> None:
     write(tmp_path, "y,x,z\na,3,1\n", "my_test.csv.gz")
     with pytest.raises(DataError, match="it has z besides"):
         tabular(Source(tmp_path, target="y"))
+    write(tmp_path, "3,a\n4,b\n", "my_test.csv.gz")
+    with pytest.raises(DataError, match=r"looks like data|may be data"):
+        tabular(Source(tmp_path, target="y"))
     write(tmp_path, "x,y\n3,A\n", "my_test.csv.gz")
     with pytest.raises(DataError, match='"A", a class that no training row has') as caught:
         tabular(Source(tmp_path, target="y"))
@@ -165,7 +168,7 @@ def test_several_tables_without_parts_are_refused(tmp_path: Path) -> None:
         read_table(Source(tmp_path))
     write(tmp_path, ROWS, "a.csv")
     write(tmp_path, ROWS, "b.csv")
-    with pytest.raises(DataError, match="several tables: a.csv, b.csv"):
+    with pytest.raises(DataError, match=r"several tables: a\.csv, b\.csv"):
         read_table(Source(tmp_path))
 
 
@@ -230,7 +233,7 @@ def test_targets(tmp_path: Path) -> None:
     assert tabular(Source(path, target="price"), regression=False).answers[0] == "0.5"
     with pytest.raises(DataError, match="--target price"):
         tabular(Source(path))
-    with pytest.raises(OptionError, match='no column .--target. "prise".*Did you mean "price"'):
+    with pytest.raises(OptionError, match=r'no column .--target. "prise".*Did you mean "price"'):
         tabular(Source(path, target="prise"))
     with pytest.raises(OptionError, match="--group"):
         tabular(Source(path, target="price", group="g"))
@@ -243,7 +246,9 @@ def test_targets(tmp_path: Path) -> None:
 
 
 def test_one_class_is_a_finding(tmp_path: Path) -> None:
-    assert [f.kind for f in tabular(Source(write(tmp_path, "x,y\n1,a\n2,a\n"), target="y")).findings] == ["class.single"]
+    assert [f.kind for f in tabular(Source(write(tmp_path, "x,y\n1,a\n2,a\n"), target="y")).findings] == [
+        "class.single"
+    ]
 
 
 def test_groups_and_times(tmp_path: Path) -> None:
@@ -269,13 +274,13 @@ def test_rows_that_differ_only_by_identifier_have_equal_digests(tmp_path: Path) 
 
 SPELLED = (
     "price,when,part,ok,y\n"
-    + "".join(f'"1,{n}00",{n}/02/2024,{n % 3},yes,a\n' for n in range(10, 30))
+    + "".join(f'"1,{n}0",{n}/02/2024,{n % 3},yes,a\n' for n in range(10, 30))
     + '"2,345",01/02/2024,,no,b\n'
 )
 
 
 def test_conform_reads_a_new_table_as_training_was_written(tmp_path: Path) -> None:
-    data = tabular(Source(write(tmp_path, SPELLED.replace("1,", "1,", 1)), target="y"))
+    data = tabular(Source(write(tmp_path, SPELLED), target="y"))
     assert data.raws["price"][20] == 2345
     assert data.raws["when"][20] == datetime(2024, 2, 1)
     kinds = [Column.from_json(kind.to_json()) for kind in columns_of(data)]

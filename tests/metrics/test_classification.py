@@ -33,13 +33,13 @@ def examples(classes: int, count: int = 300, ties: bool = False) -> tuple[Tensor
 
 def expected(name: str, logits: Tensor, label: Tensor, weight: np.ndarray) -> float:
     probability = logits.double().softmax(1).numpy()
+    ranked = logits.double().log_softmax(1).float().numpy()  # equal logits are equal here, whatever their order
     prediction, true = logits.argmax(1).numpy(), label.numpy()
     if name == "auroc" and probability.shape[1] == 2:
-        return float(reference.roc_auc_score(true, probability[:, 1], sample_weight=weight))
+        return float(reference.roc_auc_score(true, ranked[:, 1], sample_weight=weight))
     if name == "auroc":
         areas = [
-            reference.roc_auc_score(true == i, probability[:, i], sample_weight=weight)
-            for i in range(probability.shape[1])
+            reference.roc_auc_score(true == i, ranked[:, i], sample_weight=weight) for i in range(probability.shape[1])
         ]
         return float(np.mean(areas))
     if name == "macro_f1":

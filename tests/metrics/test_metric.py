@@ -109,7 +109,11 @@ def test_several_metrics_at_once_score_as_each_alone() -> None:
 def test_the_interval_holds_the_truth_in_95_of_100_test_sets() -> None:
     generator = torch.Generator().manual_seed(0)
     probability, sets, size = 0.85, 200, 200
-    truths = {"accuracy": probability, "log_loss": -probability * np.log(probability) - 0.15 * np.log(0.15), "rmse": 2.0}
+    truths = {
+        "accuracy": probability,
+        "log_loss": -probability * np.log(probability) - 0.15 * np.log(0.15),
+        "rmse": 2.0,
+    }
     metrics = {"accuracy": Accuracy(), "log_loss": LogLoss(), "rmse": RMSE(2.0)}
     logits = torch.tensor([[np.log(probability), np.log(1 - probability)]]).repeat(size, 1)
     held = dict.fromkeys(truths, 0)

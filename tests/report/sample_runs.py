@@ -1,9 +1,12 @@
 """Run directories made by code, as training leaves them: a whole one, and each way in which one can be incomplete."""
 
+import atexit
 import base64
+import functools
 import io
 import json
 import math
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from PIL import Image
 
 from lamina.findings import Finding
 from lamina.records import Epoch, Step
+from lamina.report.report import write_report
 from lamina.run import Run
 
 DIGITS = [str(digit) for digit in range(10)]
@@ -207,8 +211,8 @@ def evaluation(**changes: Any) -> dict[str, Any]:
         "fingerprint": "5e884898da280471",
         "scores": scores,
         "baselines": {"majority class": trivial, "linear model on 8×8 pixels": linear},
-        "verdict": "accuracy 0.9746 (95 % interval 0.9642 to 0.9850): better than the best baseline, linear model on 8×8 "
-        "pixels, with 0.9152 (difference 0.0594, 95 % interval 0.0391 to 0.0781).",
+        "verdict": "accuracy 0.9746 (95 % interval 0.9642 to 0.9850): better than the best baseline, linear model "
+        "on 8×8 pixels, with 0.9152 (difference 0.0594, 95 % interval 0.0391 to 0.0781).",
         "seconds": 3.1,
         "exhibits": exhibits(),
         "reads": 1,
@@ -301,7 +305,7 @@ def whole(path: Path, epochs: int = 20) -> Run:
     run.write("facts.json", {"classes": DIGITS, "class_counts": counts, "side": 32})
     run.write("layers.json", layers())
     run.log(
-        "12 folders were seen, of which 10 hold pictures: this is image classification, and the folders are the classes."
+        "12 folders were seen, of which 10 hold pictures: this is image classification, the folders are the classes."
     )
     run.log("There is no test part in the layout: 15 % of the examples were set aside, stratified by class, seed 0.")
     run.log("Pictures are 28×28, greyscale; they are enlarged to 32×32.")
@@ -370,6 +374,35 @@ def undefined(path: Path) -> Run:
         ),
     )
     run.write("layers.json", {"rows": [{"name": "x", "type": "Y", "shape": [], "parameters": 0, "flops": None}]})
+    return run
+
+
+def regression(path: Path) -> Run:
+    """A table, a first metric of which less is better, and a baseline that wins."""
+    changes = {
+        "data": RECIPE["data"] | {"source": "/data/houses.csv", "target": "price"},  # type: ignore[operator]
+        "task": {"name": "tabular", "options": {}},
+        "network": {"name": "mlp", "size": "medium", "dropout": None},
+    }
+    run = Run.create(path, RECIPE | changes)
+    for epoch in range(1, 4):
+        scores = {"RMSE": 90_000 / epoch, "R²": 1 - 1 / epoch}
+        run.log(Epoch(epoch, epoch, epoch / 3, {"network": 1 / epoch}, scores, scores, 2.0, 5000.0, True))
+    run.log({"kind": "end", "epochs": 3, "seconds": 6.2})
+    run.count_test_read("train")
+    run.write(
+        "evaluation/test.json",
+        evaluation(
+            examples=4128,
+            scores={"RMSE": score(49_800.0, 900.0, "lower"), "R²": score(0.81, 0.01, "higher")},
+            baselines={
+                "mean": {"RMSE": score(115_000.0, 1500.0), "R²": score(0.0, 0.0)},
+                "gradient boosting": {"RMSE": score(47_100.0, 850.0), "R²": score(0.83, 0.01)},
+            },
+            verdict="",
+            exhibits=exhibits()[3:5],
+        ),
+    )
     return run
 
 
@@ -448,3 +481,11 @@ def hostile(path: Path) -> Run:
         ),
     )
     return run
+
+
+@functools.cache
+def page(name: str) -> Path:
+    """The report of one of the runs above, by the function's name; each is made once in a session."""
+    directory = tempfile.TemporaryDirectory()
+    atexit.register(directory.cleanup)
+    return write_report(globals()[name](Path(directory.name) / name))

@@ -36,6 +36,7 @@ def _within(data: Data, part: str) -> Iterator[Finding]:
     members = np.flatnonzero(data.part == part)
     _, first, counts = np.unique(data.digests[members], return_index=True, return_counts=True)
     repeated = np.flatnonzero(counts > 1)
+    repeated = repeated[np.argsort(first[repeated])]  # in the order of the data
     extra = int((counts - 1).sum())
     if not extra:
         return

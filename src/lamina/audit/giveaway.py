@@ -4,7 +4,7 @@ The rule: a decision tree on that one column (at least 2 examples a leaf; at mos
 number), cross-validated in three folds on at most 5,000 training rows, removes 98 % of the errors that the majority
 class makes, or explains 99.8 % of the variance. Honest predictors stay well below: a petal's width tells 95 % of
 irises, a district's income explains half of the variance of its house prices. What passes the rule was most likely
-written down after the answer, or computed from it.
+written down after the answer, or computed from it. Identifiers are not looked at: they are no inputs.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from lamina.data.data import Data
+from lamina.data.tables import columns_of
 from lamina.findings import Finding
 
 _CLASSES_REMOVED, _VARIANCE_EXPLAINED = 0.98, 0.998
@@ -32,7 +33,7 @@ def find(data: Data) -> Iterator[Finding]:
         return
     frame = data.raws[rows]
     folds = np.random.default_rng(0).permutation(len(rows)) % _FOLDS
-    for name in frame.columns:
+    for name in (column.name for column in columns_of(data) if column.kind not in ("identifier", "constant")):
         skill = _skill(frame[name], answers, folds)
         if skill >= (_VARIANCE_EXPLAINED if regression else _CLASSES_REMOVED):
             measure = f"explains {skill:.2%} of its variance" if regression else f"removes {skill:.1%} of the errors"

@@ -4,7 +4,8 @@
 column becomes:
 
     number      the normal score of its rank among the training rows, so that outliers and units do not matter
-                (Gorishniy et al. 2021 transform all numbers so); the median where it is missing
+                (Gorishniy et al. 2021 transform all numbers so); the median where it is missing; with 9 to 255 distinct
+                values it is a category as well, so that a single telling value can be seen
     date        the same, of its year, month, day of the month, weekday, hour and of its moment, where these vary
     category    a code; 0 for missing and for what training never saw
     boolean     a category
@@ -32,6 +33,8 @@ from lamina.layers.shapes import Table
 QUANTILES = 1000  # points of the rank transform, at most
 FARTHEST = 4.0  # normal scores are cut there
 WORDS = 16  # of a text column, at most
+FEWEST, MOST = 9, 255  # distinct values between which a number is a category as well
+SEEN = 10  # times that a value must occur to get a code of its own then
 _WORD = re.compile(r"[^\W\d_]+")
 _DATE_PARTS = ("epoch", "year", "month", "day", "weekday", "hour")
 
@@ -92,6 +95,8 @@ def learn(frame: pl.DataFrame, kinds: Sequence[Column]) -> dict[str, Any]:
             continue
         if kind.kind == "number":
             numbers += _scored(kind.name, "value", values.to_numpy())
+            if FEWEST <= kind.distinct <= MOST:
+                categories.append({"column": kind.name, "codes": _frequent_values(values)})
         elif kind.kind == "date":
             for part in _DATE_PARTS:
                 numbers += _scored(kind.name, part, _date_part(values, part))
@@ -155,6 +160,12 @@ def _date_part(values: pl.Series, part: str) -> np.ndarray:
         return values.dt.epoch("s").cast(pl.Float64).to_numpy() / 86_400
     numbers: np.ndarray = getattr(values.dt, part)().cast(pl.Float64).to_numpy()
     return numbers
+
+
+def _frequent_values(values: pl.Series) -> list[str]:
+    """The values of a number column that are seen often enough, as text."""
+    counts = values.drop_nulls().value_counts().filter(pl.col("count") >= SEEN)
+    return counts[values.name].sort().cast(pl.String).to_list()
 
 
 def _frequent_words(values: pl.Series) -> list[str]:

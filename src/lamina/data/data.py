@@ -4,7 +4,7 @@ Everything is a column: one entry per example, so that a part of the data is one
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,6 +68,8 @@ class Data:
     """(examples,): examples of one group are split together."""
     times: np.ndarray | None = None
     """(examples,): what the split is ordered by."""
+    spellings: dict[str, str] = field(default_factory=dict)
+    """By column of a table, the form in which its cells are written, where that is not plain: prediction reads so too."""
     notes: tuple[str, ...] = ()
     """What was recognised, decided and assumed; said aloud, one sentence each."""
     findings: tuple[Finding, ...] = ()

@@ -151,13 +151,16 @@ def _dialect(text: str, file: Path) -> tuple[str, int]:
 
 
 def _breaks(text: str, file: Path) -> bool:
-    """Whether quotation marks of a tab-separated file are part of the text: read as quotation they break it."""
+    """Whether quotation marks of a tab-separated file are part of the text: then cells begin or end with one alone."""
     if '"' not in text:
         return False
+    rows = [cells for _, cells in _records(text, "\t", csv.QUOTE_NONE, file)]
+    lone = any(cell.startswith('"') != (cell.endswith('"') and cell != '"') for cells in rows for cell in cells)
     try:
-        return len({len(cells) for _, cells in _records(text, "\t", csv.QUOTE_MINIMAL, file)}) > 1
+        quoted = {len(cells) for _, cells in _records(text, "\t", csv.QUOTE_MINIMAL, file)}
     except DataError:
         return True
+    return len(quoted) > 1 or (lone and len({len(cells) for cells in rows}) == 1)
 
 
 def _names(header: list[str], file: Path, notes: list[str]) -> list[str]:

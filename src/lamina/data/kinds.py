@@ -245,6 +245,7 @@ def _as_dates(column: pl.Series) -> pl.Series:
 def _column(values: pl.Series, alone: bool) -> Column:
     present = values.drop_nulls()
     distinct, missing = present.n_unique(), len(values) - len(present)
+    absent = missing > 0.01 * len(values)  # then whether it is there says something; row identifiers are always there
     holds: Holds = next((name for name, dtype in TYPES.items() if values.dtype == dtype), "string")
 
     def decided(kind: Kind, reason: str) -> Column:
@@ -257,11 +258,11 @@ def _column(values: pl.Series, alone: bool) -> Column:
     if holds == "date":
         return decided("date", "its values are dates")
     if holds == "number":
-        reason = "" if alone else _numbers_rows(present, distinct)
+        reason = "" if alone or absent else _numbers_rows(present, distinct)
         return decided("identifier", reason) if reason else decided("number", "its values are numbers")
     if _share(present, _IMAGE) >= 0.95:
         return decided("path", "its values end like image files")
-    if _names_rows(present, distinct):
+    if not absent and _names_rows(present, distinct):
         return decided("identifier", "its values are different codes in every row")
     if distinct <= 0.2 * len(present) or (distinct <= 50 and distinct <= 0.5 * len(present)):
         return decided("category", f"{distinct:,} different values in {len(present):,} rows: they repeat")

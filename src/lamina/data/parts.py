@@ -16,8 +16,8 @@ PART_NAMES: dict[str, Part] = {
 
 
 def listed(names: Iterable[object], most: int = 10) -> str:
-    """Names in one line, cut where there are many."""
-    texts = [str(name) for name in names]
+    """Names in one line, cut where there are many or where one is long."""
+    texts = [text if len(text) <= 40 else text[:37] + "..." for text in map(str, names)]
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 

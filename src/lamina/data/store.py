@@ -26,6 +26,7 @@ FORMAT = 1
 _CHUNK = 128  # examples that one worker encodes at a time
 
 Encode = Callable[[Raws], Arrays]
+Target = Callable[[np.ndarray], Arrays]
 Report = Callable[[int, int], None]
 """Called with (examples done, examples in all)."""
 
@@ -61,7 +62,7 @@ def cache_folder() -> Path:
     return Path(os.environ["LAMINA_CACHE"]) if "LAMINA_CACHE" in os.environ else user_cache_path("lamina")
 
 
-def prepare(data: Data, encode: Encode, target: Encode, decides: Any, report: Report | None = None) -> Store:
+def prepare(data: Data, encode: Encode, target: Target, decides: Any, report: Report | None = None) -> Store:
     """Open the store of these examples, building it first where it is not there yet.
 
     Args:
@@ -120,7 +121,7 @@ def encode_each(raws: Raws, encode: Encode) -> tuple[Arrays | None, np.ndarray, 
         return arrays, np.array(good), bad
 
 
-def _build(data: Data, encode: Encode, target: Encode, folder: Path, report: Report | None) -> None:
+def _build(data: Data, encode: Encode, target: Target, folder: Path, report: Report | None) -> None:
     """Encode in threads (image decoding lets go of the interpreter), each writing its rows into the mapped files."""
     targets = target(data.answers)
     total = len(data)

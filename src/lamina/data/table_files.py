@@ -234,13 +234,13 @@ def _from_pandas_column(name: str, column: Any) -> pl.Series:
 
 def _from_array(given: Any) -> pl.DataFrame:
     array = np.asarray(given)
-    if array.ndim != 2 or array.dtype.kind not in "biufO":
+    if array.ndim != 2 or array.dtype.kind not in "biufOU":
         raise DataError(
             f"an array of shape {array.shape} and type {array.dtype} is no table.",
             "source",
             "Give a path, a data frame, or numbers as (rows, columns).",
         )
-    if array.dtype.kind == "O":
+    if array.dtype.kind in "OU":
         return pl.DataFrame([_column(str(at), array[:, at].tolist()) for at in range(array.shape[1])])
     return pl.DataFrame([pl.Series(str(at), array[:, at].astype(np.float64)) for at in range(array.shape[1])])
 
@@ -273,7 +273,9 @@ def _joined(tables: list[Table], parts: list[str], source: Source, folder: Path)
             raise DataError(
                 f"its columns differ from those of {Path(tables[0].name).name}: {differ}.",
                 table.name,
-                "Give both the same columns.",
+                "Give both the same columns."
+                if expected & set(table.frame.columns)
+                else "The first lines may be data: put a line with the column names first.",
             )
         kept.append(table)
         kept_parts.append(part)

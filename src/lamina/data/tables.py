@@ -5,7 +5,7 @@
 """
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,15 +24,7 @@ from lamina.findings import Finding
 _LIKELY_TARGETS = ("target", "label", "class", "y", "outcome", "answer", "price", "income", "survived", "score")
 
 
-@dataclass(frozen=True)
-class TableData(Data):
-    """Data of a table, with how its cells are written: prediction reads a new table in the same way."""
-
-    spellings: dict[str, str] = field(default_factory=dict)
-    """By column, the form of its cells where that is not plain."""
-
-
-def tabular(source: Source, regression: bool | None = None) -> TableData:
+def tabular(source: Source, regression: bool | None = None) -> Data:
     """Read a table: its inputs as typed columns, its target as answers.
 
     Args:
@@ -73,7 +65,7 @@ def tabular(source: Source, regression: bool | None = None) -> TableData:
         raise DataError(f'no row has a value in the target column "{target}".', table.name, "Choose another target.")
     kinds = columns(inputs)
     notes.append(summary(kinds))
-    data = TableData(
+    data = Data(
         raws=inputs,
         answers=answers,
         where=table.where,
@@ -85,7 +77,7 @@ def tabular(source: Source, regression: bool | None = None) -> TableData:
         findings=tuple(findings),
         spellings=spellings,
     )
-    data = _rows(data, np.flatnonzero(answered))
+    data = data.take(np.flatnonzero(answered))
     if regression:
         return data
     _refuse_untrained(data, target)
@@ -97,7 +89,7 @@ def columns_of(data: Data) -> list[Column]:
     trained = data.of("train") if (data.part == "train").any() else data
     if not isinstance(trained.raws, pl.DataFrame):
         raise DataError("the examples are not rows of a table.", "", "Choose another task.")
-    return columns(trained.raws, data.spellings if isinstance(data, TableData) else None)
+    return columns(trained.raws, data.spellings)
 
 
 def conform(table: pl.DataFrame | list[dict[str, Any]], kinds: list[Column]) -> pl.DataFrame:
@@ -186,12 +178,6 @@ def digests_of_table(frame: pl.DataFrame, kinds: list[Column]) -> np.ndarray:
     rows = frame.select(pl.concat_str(cells, separator="\x1f")).to_series()
     hashes = (hashlib.blake2b(row.encode(), digest_size=8).digest() for row in rows)
     return np.frombuffer(b"".join(hashes), dtype="<u8").astype(np.uint64)
-
-
-def _rows(data: TableData, rows: np.ndarray) -> TableData:
-    taken = data.take(rows)
-    assert isinstance(taken, TableData)
-    return taken
 
 
 def _refuse_untrained(data: Data, target: str) -> None:

@@ -35,7 +35,7 @@ def summarise(network: nn.Module, inputs: Tensors) -> dict[str, Any]:
 
     leaves = {name: module for name, module in network.named_modules() if not list(module.children())}
     hooks = [module.register_forward_hook(note(name)) for name, module in leaves.items()]
-    with torch.inference_mode(), FlopCounterMode(network, display=False) as counter:
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(**{name: tensor[:1].cpu() for name, tensor in inputs.items()})
     for hook in hooks:
         hook.remove()

@@ -116,7 +116,8 @@ class AUROC(Metric):
     def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
         """(batch, 1 + scored classes): label, then log-probabilities, which rank as the probabilities do."""
         label, logits = _on_cpu(outputs, targets)
-        scores = logits.log_softmax(1)  # the logarithm still tells 1e-300 from 1e-320
+        # The logarithm still tells 1e-300 from 1e-320; the rounding makes ties of what only the last digit tells apart.
+        scores = logits.log_softmax(1).float().double()
         return torch.cat([label[:, None].double(), scores[:, 1:] if self.classes == 2 else scores], 1)
 
     def values(self, rows: Tensor, weights: Tensor) -> Tensor:

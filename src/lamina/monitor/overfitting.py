@@ -7,6 +7,7 @@ by as much over the same epochs.
 """
 
 import statistics
+from itertools import pairwise
 
 from lamina.findings import Finding
 from lamina.monitor.monitor import History
@@ -27,7 +28,7 @@ def find(history: History) -> Finding | None:
     if len(after) < AFTER:
         return None
     nearby = valid[max(0, best - 5) : best + 6]
-    noise = statistics.median(abs(b - a) for a, b in zip(nearby, nearby[1:], strict=False))
+    noise = statistics.median(abs(b - a) for a, b in pairwise(nearby))
     margin = max(noise, LEAST * abs(valid[best]))
     if min(after[-AFTER:]) < valid[best] + margin or train[-1] > train[best] - LEAST * abs(train[best]):
         return None

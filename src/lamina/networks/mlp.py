@@ -40,6 +40,8 @@ takes = Table
 
 @dataclass(frozen=True)
 class Size:
+    """How many members, how wide, how many layers deep."""
+
     members: int
     width: int
     depth: int
@@ -63,12 +65,14 @@ class PeriodicNumbers(nn.Module):
     def __init__(self, columns: int) -> None:
         super().__init__()
         inputs = 2 * FREQUENCIES
+        self.undecayed = ("frequency", "weight")  # they embed, as the vectors of categories do
         self.frequency = nn.Parameter(torch.randn(columns, 1, FREQUENCIES) * FREQUENCY_SCALE)
         self.weight = nn.Parameter(torch.empty(columns, inputs, NUMBER_WIDTH))
         self.bias = nn.Parameter(torch.zeros(columns, 1, NUMBER_WIDTH))
         nn.init.uniform_(self.weight, -(inputs**-0.5), inputs**-0.5)
 
     def forward(self, numbers: Tensor) -> Tensor:
+        """From (batch, columns) to (batch, columns * NUMBER_WIDTH)."""
         # Columns go first, so that the product below is one contiguous batched GEMM.
         angle = 2 * math.pi * numbers.t().unsqueeze(2) * self.frequency  # (f, batch, frequencies)
         waves = torch.cat([angle.cos(), angle.sin()], 2)  # (f, batch, 2 * frequencies)
@@ -94,6 +98,7 @@ class Categories(nn.Module):
             self.vectors.weight[self.offsets] = 0
 
     def forward(self, categories: Tensor) -> Tensor:
+        """From (batch, columns) codes to (batch, columns * CATEGORY_WIDTH)."""
         vectors: Tensor = self.vectors(categories + self.offsets)  # (batch, c, CATEGORY_WIDTH)
         return vectors.flatten(1)  # (batch, c * CATEGORY_WIDTH)
 
@@ -108,9 +113,11 @@ class Members(nn.Module):
     def __init__(self, members: int, widths: list[int]) -> None:
         super().__init__()
         draws = [torch.randn(members, 1).repeat(1, width) for width in widths]
+        self.undecayed = ("scale",)
         self.scale = nn.Parameter(torch.cat(draws, 1))  # (members, inputs)
 
     def forward(self, row: Tensor) -> Tensor:
+        """From (batch, inputs) to (batch, members, inputs)."""
         return row.unsqueeze(1) * self.scale  # (batch, members, inputs)
 
 
@@ -125,6 +132,7 @@ class MemberDropout(nn.Module):
         self.probability = probability
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """The same shape, (batch, members, width), with the same features hidden from all members of a row."""
         if not self.training or self.probability == 0:
             return hidden
         mask = functional.dropout(torch.ones_like(hidden[:, :1]), self.probability)  # (batch, 1, width)
@@ -150,6 +158,7 @@ class TableNetwork(nn.Module):
         self.body = nn.Sequential(*[module for layer in layers for module in layer])
 
     def forward(self, numbers: Tensor, categories: Tensor) -> Tensor:
+        """From (batch, numbers) and (batch, categories) to (batch, members, width)."""
         parts: list[Tensor] = []
         if self.numbers is not None:
             parts.append(self.numbers(numbers))
@@ -165,10 +174,10 @@ def default_size(shape: Table, examples: int) -> str:
 
 
 def plan(shape: Table, examples: int) -> Plan:
-    """How this family trains best: about 1,500 steps, whatever the number of rows."""
+    """How this family trains best: about 1,500 steps, whatever the number of rows; the rate grows with the batch."""
     batch = 256 if examples >= 4096 else 64
-    epochs = min(32, max(8, math.ceil(1500 / max(1, examples // batch))))
-    return Plan(epochs, None, batch, lr=1e-2, weight_decay=3e-4, schedule="warmup-cosine", warmup=0.05)
+    epochs = min(16, max(8, math.ceil(1500 / max(1, examples // batch))))
+    return Plan(epochs, None, batch, lr=1e-2 * batch / 256, weight_decay=3e-4, schedule="warmup-cosine", warmup=0.05)
 
 
 def build(shape: Table, size: str, dropout: float | None = None) -> nn.Module:

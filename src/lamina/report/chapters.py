@@ -20,7 +20,7 @@ def scores(material: Material) -> Json:
         decimals = words.decimals_for(score.get("low"), score.get("high"))
         table.append(
             {
-                "metric": words.title(metric),
+                "metric": words.metric_name(metric),
                 "meaning": words.meaning(metric),
                 "better": "lower" if material.lower(metric) else "higher",
                 "network": _cell(score, decimals),
@@ -29,9 +29,9 @@ def scores(material: Material) -> Json:
         )
     return {
         "table": table,
-        "baselines": list(baselines),
+        "baselines": [words.title(name) for name in baselines],
         "picture": _score_picture(material),
-        "metric": words.title(material.metric or ""),
+        "metric": words.metric_name(material.metric or ""),
         "better": "lower" if material.metric and material.lower(material.metric) else "higher",
         "examples": material.test.get("examples"),
         "reads": material.reads,
@@ -50,7 +50,7 @@ def _score_picture(material: Material) -> str | None:
     rows = [("this network", material.test.get("scores") or {}), *(material.test.get("baselines") or {}).items()]
     values = [
         charts.Dot(
-            name,
+            words.title(name),
             score["value"],
             score.get("low"),
             score.get("high"),
@@ -67,8 +67,8 @@ def _score_picture(material: Material) -> str | None:
     return charts.dots(
         "scores",
         values,
-        f"{words.title(metric)} on the test part: {told}",
-        f"{words.title(metric)}, {direction} is better",
+        f"{words.metric_name(metric)} on the test part: {told}",
+        f"{words.metric_name(metric)}, {direction} is better",
     )
 
 

@@ -173,9 +173,8 @@ def scatter(
         keep = np.sort(np.random.default_rng(0).choice(keep, MOST_DOTS, replace=False))
 
     def draw(axes: "Axes") -> None:
-        axes.plot(
-            xs[keep], ys[keep], linestyle="", marker="o", markersize=4, mew=0, color=_COLOURS["valid"], alpha=0.45
-        )
+        size, alpha = (7, 0.9) if len(keep) <= 60 else (4, 0.45)
+        axes.plot(xs[keep], ys[keep], "o", markersize=size, mew=0, color=_COLOURS["valid"], alpha=alpha)
         if diagonal:
             both = [min(xs[keep].min(), ys[keep].min()), max(xs[keep].max(), ys[keep].max())]
             axes.plot(both, both, color=_COLOURS["ink"], linewidth=1.2, linestyle=(0, (4, 2)))

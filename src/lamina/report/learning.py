@@ -18,7 +18,7 @@ def learning(material: Material) -> Json:
     return {
         "figures": [figure for figure in figures if figure],
         "table": _table(material, metrics),
-        "metrics": [words.title(metric) for metric in metrics],
+        "metrics": [words.metric_name(metric) for metric in metrics],
         "best": best["epoch"] if best else None,
         "ended": _ended(material.end) if material.end else "",
     }
@@ -47,7 +47,7 @@ def _scores_by_epoch(material: Material, metric: str, name: str) -> Json | None:
     train, valid = ([(epoch.get(part) or {}).get(metric) for epoch in epochs] for part in ("train", "valid"))
     lines = [Line("train", x, train, "train"), Line("valid", x, valid, "valid")]
     last = ", ".join(f"{line.name} {words.number(line.y[-1])}" for line in lines)
-    label = f"{words.title(metric)} by epoch; in epoch {x[-1]}: {last}" + (
+    label = f"{words.metric_name(metric)} by epoch; in epoch {x[-1]}: {last}" + (
         f"; best epoch {best['epoch']}" if best else ""
     )
     svg = charts.curves(
@@ -57,7 +57,7 @@ def _scores_by_epoch(material: Material, metric: str, name: str) -> Json | None:
     if best:
         keys.append(("mark", f"best epoch: {best['epoch']}"))
     direction = "lower" if material.lower(metric) else "higher"
-    return _figure(f"{words.title(metric)}, {direction} is better", svg, keys)
+    return _figure(f"{words.metric_name(metric)}, {direction} is better", svg, keys)
 
 
 def _loss_by_step(material: Material) -> Json | None:

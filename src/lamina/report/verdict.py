@@ -1,4 +1,4 @@
-"""The verdict: the page's title, what was learned from what, whether it is proved, and the numbers one looks for first."""
+"""The verdict: the page's title, what was learned from what, whether it is proved, and the numbers looked for first."""
 
 from pathlib import PurePath
 
@@ -61,18 +61,18 @@ def _proved(material: Material) -> list[str]:
         best = (material.best or material.epochs[-1])["valid"].get(metric)
         return [
             f"The test part was not evaluated, so nothing is proved. On the validation part, which also chose the best "
-            f"epoch and therefore flatters, {words.title(metric)} is {words.number(best)}."
+            f"epoch and therefore flatters, {words.metric_name(metric)} is {words.number(best)}."
         ]
     if material.test.get("verdict"):
         return []  # it says all this, and by a paired test
     examples = material.test.get("examples")
     on = f"{words.number(examples)} test examples" if examples is not None else "test examples"
-    sentences = [f"On {on}, {words.title(metric)} is {with_interval(score)}"]
+    sentences = [f"On {on}, {words.metric_name(metric)} is {with_interval(score)}"]
     baseline = material.best_baseline()
     if baseline is None:
         return [sentences[0] + ". There is no baseline to compare it with."]
     name, base = baseline
-    sentences[0] += f"; the best baseline, {name}, reaches {with_interval(base)}."
+    sentences[0] += f"; the best baseline, {words.title(name)}, reaches {with_interval(base)}."
     return [*sentences, _STANDING[standing(score, base, material.lower(metric))][1]]
 
 
@@ -125,13 +125,13 @@ def _tiles(material: Material) -> list[Json]:
         if material.test.get("verdict") and apart == "open":
             apart = "unknown"  # a paired test can tell apart what intervals cannot: the colour must not contradict it
         tone = _STANDING[apart][0]
-        tiles.append(_score_tile(f"{words.title(metric)}, test", score, tone))
+        tiles.append(_score_tile(f"{words.metric_name(metric)}, test", score, tone))
         if baseline:
-            tiles.append(_score_tile(f"best baseline: {baseline[0]}", baseline[1], ""))
+            tiles.append(_score_tile(f"best baseline: {words.title(baseline[0])}", baseline[1], ""))
     elif metric and material.best:
         value = words.number(material.best["valid"].get(metric))
         tiles.append(
-            {"label": f"{words.title(metric)}, validation", "value": value, "detail": "not proved", "tone": ""}
+            {"label": f"{words.metric_name(metric)}, validation", "value": value, "detail": "not proved", "tone": ""}
         )
     time = words.duration(material.seconds)
     done = words.count(len(material.epochs), "epoch")

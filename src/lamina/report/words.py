@@ -55,7 +55,21 @@ _OTHER_NAMES = {
     "mean absolute error": "mae",
     "r squared": "r2",
 }
+_WRITTEN = {
+    "macro f1": "macro-F1",
+    "auroc": "AUROC",
+    "log loss": "log-loss",
+    "mse": "MSE",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+}
 _LOWER = {"error", "log loss", "calibration error", "brier", "mse", "rmse", "mae", "loss"}
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name as the field writes it: ``auroc`` is "AUROC", ``balanced_accuracy`` is "balanced accuracy"."""
+    return _WRITTEN.get(metric.casefold().replace("_", " ").replace("-", " "), title(metric))
 
 
 def meaning(metric: str) -> str:
@@ -118,10 +132,15 @@ def compact(value: Any) -> str:
     """A large count with a letter: 12.3 k, 4.56 M, 7.89 G; a missing one as a dash."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         return number(value)
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            return f"{value / min(size, 1e3 if letter == 'k' else size):.3g} {letter}"
-    return number(value)
+    if abs(value) < 1e4:
+        return number(value)
+    text = ""
+    for size, letter in ((1e3, "k"), (1e6, "M"), (1e9, "G"), (1e12, "T")):
+        scaled = float(f"{value / size:.3g}")
+        text = f"{number(scaled)} {letter}"
+        if abs(scaled) < 1000:
+            break
+    return text
 
 
 def duration(seconds: float | None) -> str:

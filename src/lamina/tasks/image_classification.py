@@ -9,7 +9,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ class ImageClassification(Task):
 
     def facts(self, data: Data) -> Facts:
         """Classes, side, channels, and mean and deviation of the pixels."""
-        survey = images.survey(data.raws, SAMPLE)
+        survey = images.survey(cast(np.ndarray, data.raws), SAMPLE)
         if not survey:
             raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
         side = self.side or min(LARGEST, max(8, int(np.median([min(width, height) for width, height, _ in survey]))))
@@ -186,4 +186,4 @@ class ImageClassification(Task):
 
 
 def _encode(raws: Raws, side: int, channels: int) -> Arrays:
-    return {"image": np.stack([images.decode(raw, side, channels) for raw in raws])}
+    return {"image": np.stack([images.decode(raw, side, channels) for raw in cast(np.ndarray, raws)])}

@@ -1,0 +1,214 @@
+"""The contract: what must hold for every task, found by its file. A new task is tested without a line here."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from conftest import Trained
+from lamina import find
+from lamina.batch import Batch
+from lamina.loop import evaluate
+from lamina.plan import Plan
+from lamina.state import State
+
+TASKS = find.names("tasks")
+every_task = pytest.mark.parametrize("trained", TASKS, indirect=True)
+
+
+def test_tasks_are_found_by_their_files() -> None:
+    assert {"image_classification", "tabular_classification", "tabular_regression"} <= set(TASKS)
+    for name in TASKS:
+        assert find.name_of(find.task(name)) == name
+
+
+@every_task
+def test_learns_its_tiny_data_beyond_the_trivial_baseline(trained: Trained) -> None:
+    result = trained.model.run.read("evaluation/test.json")
+    name, score = next(iter(result["scores"].items()))
+    trivial = next(iter(result["baselines"].values()))[name]
+    assert score["low"] <= score["value"] <= score["high"]
+    if score["better"] == "higher":
+        assert score["low"] > trivial["value"]
+    else:
+        assert score["high"] < trivial["value"]
+
+
+@every_task
+def test_a_loss_does_not_depend_on_how_a_batch_was_cut(trained: Trained) -> None:
+    network, task = trained.model.network.eval(), trained.model.task
+    batch = trained.store.batch(torch.arange(23))
+    whole = list(task.losses(network, batch))
+    cut = [list(task.losses(network, piece)) for piece in batch.pieces(4)]
+    for index, loss in enumerate(whole):
+        pieces = [losses[index] for losses in cut]
+        assert {piece.player for piece in pieces} == {loss.player}
+        assert sum(float(piece.total.detach()) for piece in pieces) == pytest.approx(
+            float(loss.total.detach()), rel=1e-5
+        )
+        assert sum(float(piece.count) for piece in pieces) == pytest.approx(float(loss.count))
+
+
+@every_task
+def test_an_example_is_answered_alike_whatever_stands_beside_it(trained: Trained) -> None:
+    network, task = trained.model.network.eval(), trained.model.task
+    together = trained.store.batch(torch.arange(9))
+    with torch.inference_mode():
+        outputs = task.outputs(network, together.inputs)
+        for index in range(9):
+            alone = task.outputs(network, {name: t[index : index + 1] for name, t in together.inputs.items()})
+            torch.testing.assert_close(alone[0], outputs[index], rtol=1e-4, atol=1e-5)
+
+
+@every_task
+def test_predict_gives_what_evaluate_scored(trained: Trained) -> None:
+    stored = load_file(trained.model.path / "evaluation" / "test.safetensors")
+    scored = trained.model.task.decode(stored["outputs"], trained.model.facts)
+    raws = trained.data.of("test").raws
+    answers = trained.model.predict(*([raws] if isinstance(raws, pl.DataFrame) or raws.dtype != object else raws))
+    assert [answer["prediction"] for answer in answers] == [answer["prediction"] for answer in scored]
+    assert len(answers) == trained.model.run.read("evaluation/test.json")["examples"]
+
+
+@every_task
+def test_every_example_is_evaluated_exactly_once(trained: Trained) -> None:
+    model = trained.model
+    rows = trained.store.rows_of(trained.data, "test")
+    metrics = model.task.metrics(model.facts)
+    for batch_size in (1, 7, len(rows), len(rows) + 5):
+        found = evaluate(model.network, model.task, metrics, trained.store, rows, batch_size, model.recipe.execution)
+        assert len(found.outputs) == len(rows)
+        name = next(iter(metrics))
+        stored = model.run.read("evaluation/test.json")["scores"][name]["value"]
+        assert metrics[name].value(found.rows[name]) == pytest.approx(stored, rel=1e-5)
+
+
+@every_task
+def test_augmentation_follows_its_generator_and_keeps_the_shapes(trained: Trained) -> None:
+    task, batch = trained.model.task, trained.store.batch(torch.arange(8))
+    first, second = (task.augment(batch, torch.Generator().manual_seed(7)) for _ in range(2))
+    for name, tensor in first.inputs.items():
+        assert tensor.shape == batch.inputs[name].shape
+        assert torch.equal(tensor, second.inputs[name])
+
+
+@every_task
+def test_gradient_does_not_depend_on_micro_batches(trained: Trained) -> None:
+    from lamina.loop import descend
+
+    task, execution = trained.model.task, trained.model.recipe.execution
+    batch = trained.store.batch(torch.arange(24))
+    moved = []
+    for micro_batches in (1, 3):
+        network = find_network(trained).eval()  # batch statistics would differ, rightly, between the cuts
+        plan = Plan(optimizer="sgd", momentum=0.0, lr=1.0, weight_decay=0.0, batch_size=24, micro_batches=micro_batches)
+        state = State(network, plan, torch.arange(24))
+        descend(state, task, batch, execution, 0.1)
+        moved.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
+    torch.testing.assert_close(moved[0], moved[1], rtol=1e-4, atol=1e-6)
+
+
+@every_task
+def test_decode_gives_json_and_baselines_give_outputs(trained: Trained) -> None:
+    answers = trained.model.task.decode(
+        load_file(trained.model.path / "evaluation/test.safetensors")["outputs"][:3], trained.model.facts
+    )
+    assert all("prediction" in json.loads(json.dumps(answer)) for answer in answers)
+    assert trained.model.task.baselines(trained.model.facts), "a task names what its network must beat"
+
+
+@every_task
+def test_batches_hold_what_the_network_takes(trained: Trained) -> None:
+    batch = trained.store.batch(torch.arange(4))
+    assert isinstance(batch, Batch)
+    assert len(batch) == 4
+    assert set(batch.targets)
+    assert all(len(tensor) == 4 for tensor in batch.targets.values())
+
+
+@pytest.mark.parametrize("name", ["image_classification", "tabular_classification"])
+def test_a_run_killed_at_random_moments_ends_like_one_never_killed(name: str, tmp_path: Path) -> None:
+    seed = int(np.random.SeedSequence().generate_state(1)[0])
+    print(f"moments drawn with seed {seed}")
+    random.seed(seed)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert _train(name, tmp_path, whole).wait(300) == 0
+    process = _train(name, tmp_path, killed)
+    for _ in range(3):
+        _wait_for_steps(process, killed)
+        time.sleep(random.uniform(0.0, 0.8))
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+        process = _resume(killed)
+    assert process.wait(300) == 0
+    assert (whole / "best.safetensors").read_bytes() == (killed / "best.safetensors").read_bytes()
+    ends = [load_file(max((run / "checkpoints").glob("*.safetensors"))) for run in (whole, killed)]
+    assert ends[0].keys() == ends[1].keys()
+    for key in ends[0]:
+        assert torch.equal(ends[0][key], ends[1][key]), key
+    first, second = (
+        [_timeless(line) for line in (run / "log.jsonl").read_text().splitlines() if '"epoch"' in line]
+        for run in (whole, killed)
+    )
+    assert first == second
+
+
+def find_network(trained: Trained) -> torch.nn.Module:
+    """A fresh network of the run, always with the same weights."""
+    from lamina.model import build
+
+    return build(trained.model.recipe, trained.model.facts)
+
+
+_SCRIPT = """
+import sys, pathlib
+import lamina.loop
+lamina.loop.SAVE_EVERY, lamina.loop.LOG_EVERY = 0.1, 2
+from lamina import find, training
+what, name, folder, run = sys.argv[1:]
+if what == "resume":
+    training.resume(run)
+else:
+    task = find.task(name)()
+    source = task.tiny(pathlib.Path(folder))
+    plan = {"ema": 0.99, "optimizer": "muon" if name.startswith("image") else "adamw"}
+    training.train(source, task=task, epochs=8, dropout=0.2, plan=plan, threads=1, precision="float32", out=run)
+"""
+
+
+def _train(name: str, folder: Path, run: Path) -> "subprocess.Popen[bytes]":
+    return _python("train", name, str(folder), str(run))
+
+
+def _resume(run: Path) -> "subprocess.Popen[bytes]":
+    return _python("resume", "", "", str(run))
+
+
+def _python(*arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-W", "error", "-c", _SCRIPT, *arguments], env=dict(os.environ))
+
+
+def _wait_for_steps(process: "subprocess.Popen[bytes]", run: Path) -> None:
+    """Until the process has logged steps of its own, or is done."""
+    log = run / "log.jsonl"
+    before = log.stat().st_mtime_ns if log.exists() else 0
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if log.exists() and log.stat().st_mtime_ns != before and '"step"' in log.read_text():
+            return
+        time.sleep(0.02)
+
+
+def _timeless(line: str) -> dict[str, object]:
+    record = json.loads(line)
+    return {key: value for key, value in record.items() if key not in ("seconds", "examples_per_s")}
