@@ -4,30 +4,17 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: tests run side by side, and bits depend on the number
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from lamina.data.data import Data, Source
-from lamina.data.store import Store
-from lamina.model import Model, open_data
+from lamina.model import open_data
+from trained import Trained
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["LAMINA_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A run on a task's ``tiny`` data."""
-
-    name: str
-    source: Source
-    model: Model
-    data: Data
-    store: Store
 
 
 _TRAINED: dict[str, Trained] = {}

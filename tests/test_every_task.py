@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import Trained
 from lamina import find
 from lamina.batch import Batch
 from lamina.loop import evaluate
 from lamina.plan import Plan
 from lamina.state import State
+from trained import Trained
 
 TASKS = find.names("tasks")
 every_task = pytest.mark.parametrize("trained", TASKS, indirect=True)

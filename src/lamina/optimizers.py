@@ -27,7 +27,7 @@ def build(network: nn.Module, plan: Plan) -> Optimizer:
     groups = [group for group in groups if group["params"]]
     if plan.optimizer == "sgd":
         return SGD(groups, lr=plan.lr, momentum=plan.momentum, nesterov=plan.momentum > 0)
-    return AdamW(groups, lr=plan.lr, betas=(plan.momentum, 0.999), foreach=True)
+    return AdamW(groups, lr=plan.lr, betas=(plan.momentum, 0.999), fused=True)
 
 
 def groups_of(network: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:

@@ -18,7 +18,7 @@ from lamina.plan import Plan
 def with_plan(function: Callable[..., None]) -> Callable[..., None]:
     """Give a verb one option per field of Plan: same name, type and docstring; the values arrive as ``plan``."""
     docs = field_docs(Plan)
-    hints = get_type_hints(Plan)
+    hints = get_type_hints(Plan) | {"budget": str | None}  # written with a unit: 10m
     own = inspect.signature(function, eval_str=True)
     added = [
         inspect.Parameter(
@@ -26,7 +26,7 @@ def with_plan(function: Callable[..., None]) -> Callable[..., None]:
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                (str if field.name == "budget" else hints[field.name]) | None,
+                hints[field.name] | None,
                 typer.Option(help=docs[field.name], show_default=False, rich_help_panel="Training"),
             ],
         )

@@ -97,22 +97,23 @@ def verdict(
     """In words: the first metric's score, and whether the network is better than the best baseline."""
     name, metric = next(iter(metrics.items()))
     own = reached[name]
-    said = f"{name} {_number(own.value)} (95 % interval {_number(own.low)} to {_number(own.high)})"
+    said = f"{name.replace('_', ' ')} {_number(own.value)} (95 % interval {_number(own.low)} to {_number(own.high)})"
     if not rivals:
         return f"{said}."
     sign = 1 if metric.better == "higher" else -1
-    best = max(rivals, key=lambda rival: sign * metric.value(rivals[rival][name]))
+    best = max(rivals, key=lambda key: sign * metric.value(rivals[key][name]))
     other = metric.value(rivals[best][name])
     gap = paired(metric, rows[name], rivals[best][name], groups=groups)
+    rival = best.replace("_", " ")
     interval = f"difference {_number(gap.value)}, 95 % interval {_number(gap.low)} to {_number(gap.high)}"
     if not gap.p < LEVEL:
         return (
-            f"{said}. The best baseline, {best}, has {_number(other)}: the network is not proved to be "
+            f"{said}. The best baseline, {rival}, has {_number(other)}: the network is not proved to be "
             f"better ({interval}). Prefer the simple one, or gather more data."
         )
     if sign * gap.value > 0:
-        return f"{said}: better than the best baseline, {best}, with {_number(other)} ({interval})."
-    return f"{said}: worse than the baseline {best}, with {_number(other)} ({interval}). Use the simple one."
+        return f"{said}: better than the best baseline, {rival}, with {_number(other)} ({interval})."
+    return f"{said}: worse than the baseline {rival}, with {_number(other)} ({interval}). Use the simple one."
 
 
 def _baselines(
@@ -139,16 +140,22 @@ def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found:
     ranking = next((found.rows[key][:, 0] for key, m in task.metrics(facts).items() if m.better == "lower"), None)
     if ranking is None or not len(ranking):
         return []
-    worst = torch.argsort(ranking, descending=True, stable=True)[:MISTAKES]
-    answers = task.decode(found.outputs[worst], facts)
-    chosen = examples[worst.numpy()]
+    said = task.decode(found.outputs, facts)
+    truth = data.answers[examples]
+    wrong = [
+        i for i in torch.argsort(ranking, descending=True, stable=True).tolist() if said[i]["prediction"] != truth[i]
+    ]
+    worst = np.array(wrong[:MISTAKES], dtype=int)
+    if not len(worst):
+        return []
+    chosen = examples[worst]
     items = [
         {
             "where": str(data.where[example]),
-            "caption": f"{_short(answer['prediction'])}; the truth: {_short(data.answers[example])}",
+            "caption": f"{_short(said[index]['prediction'])}; the truth: {_short(truth[index])}",
             "shown": shown,
         }
-        for example, answer, shown in zip(chosen.tolist(), answers, task.show(data.raws[chosen], facts), strict=True)
+        for index, example, shown in zip(worst, chosen, task.show(data.raws[chosen], facts), strict=True)
     ]
     explanation = (
         "The test examples on which the network was most wrong: look for wrong labels and for what they share."

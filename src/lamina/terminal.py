@@ -36,8 +36,9 @@ class Terminal:
         self.bars.stop()
 
     def say(self, text: str) -> None:
-        """A decision, in words."""
-        self.console.print(escape(text), style="dim", highlight=False)
+        """A decision, in words; to a person only."""
+        if self.console.is_terminal:
+            self.console.print(escape(text), style="dim", highlight=False)
 
     def find(self, finding: Finding) -> None:
         """A finding, with its places and its remedy."""
@@ -74,12 +75,14 @@ class Terminal:
             return
         name, value = next(iter(record.valid.items()))
         self.score = f"{name} {_number(value)}"
-        if record.t >= 1 or (record.t - self.shown) * _LINES >= 1:
+        if self.console.is_terminal and (record.t >= 1 or (record.t - self.shown) * _LINES >= 1):
             self.shown = record.t
-            scores = "  ".join(f"{key} {_number(number)}" for key, number in list(record.valid.items())[:5])
+            loss = next(iter(record.loss.values()))
+            scores = "  ".join(f"{key} {_number(number)}" for key, number in list(record.valid.items())[:2])
             mark = " [green]best[/]" if record.best else ""
             self.console.print(
-                f"epoch {record.epoch:>3}  {scores}  [dim]{record.seconds:.1f} s[/]{mark}", highlight=False
+                f"epoch {record.epoch:>3}  loss {loss:.4f}  {scores}  [dim]{record.seconds:.1f} s[/]{mark}",
+                highlight=False,
             )
         if record.t >= 1 and "training" in self.work:
             self.bars.remove_task(self.work.pop("training"))
@@ -102,9 +105,9 @@ def show_rows(rows: list[dict[str, Any]]) -> None:
 def scores_table(result: dict[str, Any], title: str) -> Table:
     """Scores with their intervals, beside the baselines."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("metric")
+    table.add_column("metric", no_wrap=True)
     table.add_column("network", justify="right", style="bold")
-    table.add_column("95 % interval", justify="right")
+    table.add_column("95 % interval", justify="right", no_wrap=True)
     for baseline in result["baselines"]:
         table.add_column(baseline.replace("_", " "), justify="right", style="dim")
     for name, score in result["scores"].items():

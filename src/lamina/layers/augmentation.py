@@ -45,10 +45,11 @@ def crop(pictures: Tensor, generator: torch.Generator, smallest: float) -> Tenso
     wide, high = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
     across = (1 - wide) * _uniform(pictures, -1, 1, generator)
     down = (1 - high) * _uniform(pictures, -1, 1, generator)
-    zero = torch.zeros_like(area)
-    matrix = torch.cat((wide, zero, across, zero, high, down), dim=1).view(-1, 2, 3)
-    grid = F.affine_grid(matrix, list(pictures.shape), align_corners=False)
-    return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+    side = pictures.shape[-1]
+    line = (torch.arange(side, device=pictures.device) * 2 + 1) / side - 1  # pixel centres, from -1 to 1
+    x = (across + wide * line.view(1, 1, 1, -1)).view(-1, 1, side).expand(-1, side, -1)  # (batch, side, side)
+    y = (down + high * line.view(1, 1, 1, -1)).view(-1, side, 1).expand(-1, -1, side)
+    return F.grid_sample(pictures, torch.stack((x, y), 3), padding_mode="border", align_corners=False)
 
 
 def colour(pictures: Tensor, generator: torch.Generator, strength: float) -> Tensor:
