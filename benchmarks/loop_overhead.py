@@ -83,7 +83,7 @@ def main(rounds: int = 15) -> None:
             theirs = bare(store.inputs["numbers"], store.targets["label"])
             state = State(Plain(), Plan(epochs=1, batch_size=BATCH, schedule="constant", warmup=0.0), split.train)
             began = time.perf_counter()
-            for _record in train_epoch(state, Task(), store, Execution(threads=1)):
+            for _record in train_epoch(state, Task(), facts, store, Execution(threads=1)):
                 pass
             ours = time.perf_counter() - began
             ratios.append(ours / theirs)

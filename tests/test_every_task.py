@@ -96,7 +96,7 @@ def test_every_example_is_evaluated_exactly_once(trained: Trained) -> None:
 @every_task
 def test_augmentation_follows_its_generator_and_keeps_the_shapes(trained: Trained) -> None:
     task, batch = trained.model.task, trained.store.batch(torch.arange(8))
-    first, second = (task.augment(batch, torch.Generator().manual_seed(7)) for _ in range(2))
+    first, second = (task.augment(batch, trained.model.facts, torch.Generator().manual_seed(7)) for _ in range(2))
     for name, tensor in first.inputs.items():
         assert tensor.shape == batch.inputs[name].shape
         assert torch.equal(tensor, second.inputs[name])

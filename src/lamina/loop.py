@@ -57,7 +57,7 @@ def loop(
     saved = time.monotonic()
     try:
         while not state.finished():
-            for record in train_epoch(state, task, store, execution):
+            for record in train_epoch(state, task, facts, store, execution):
                 yield record
                 if time.monotonic() - saved > SAVE_EVERY:
                     save_checkpoint(run, state)
@@ -69,14 +69,14 @@ def loop(
         raise
 
 
-def train_epoch(state: State, task: Task, store: Store, execution: Execution) -> Iterator[Step]:
+def train_epoch(state: State, task: Task, facts: Facts, store: Store, execution: Execution) -> Iterator[Step]:
     """Take the steps that are left of this epoch; yield a Step every few of them and after the last."""
     batches = state.batches()
     state.network.train()
     before, since, examples = dict(state.sums), time.monotonic(), 0
     for rows in batches[state.position :]:
         lr = state.plan.lr_at(state.t())
-        batch = task.augment(execution.move(store.batch(rows)), state.generator(execution.device))
+        batch = task.augment(execution.move(store.batch(rows)), facts, state.generator(execution.device))
         norm = descend(state, task, batch, execution, lr)
         state.advance(len(rows))
         examples += len(rows)

@@ -101,8 +101,8 @@ def prepare(
         recipe, measured = _settle(recipe, own, wishes, facts, data, store, began)
     network = build(recipe, facts, own)
     run = _create(path, recipe, facts, data, store, network, measured)
-    for line in data.notes:
-        run.log(line)
+    for note in [*data.notes, *facts.get("notes", [])]:
+        run.log(note)
     for finding in findings:
         run.log(finding)
     for note in _describe(recipe, run.read("layers.json")["parameters"], measured):
@@ -121,6 +121,8 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
     for finding in findings:
         watch.find(finding)
     facts = recipe.task.facts(data.of("train"))
+    for note in facts.get("notes", []):
+        watch.say(note)
     store = encoded(recipe.task, facts, data, lambda done, total: watch.progress("encoding", done, total))
     if store.failures:
         findings.append(corrupt(store.failures, len(data)))
@@ -193,7 +195,7 @@ def _create(
     run.write("environment.json", environment())
     run.write("layers.json", layers)
     generator = torch.Generator().manual_seed(recipe.plan.seed)
-    picture = recipe.task.picture(recipe.task.augment(store.batch(rows[:24]), generator), facts)
+    picture = recipe.task.picture(recipe.task.augment(store.batch(rows[:24]), facts, generator), facts)
     if picture is not None:
         run.write("pictures/augmented.png", picture)
     return run

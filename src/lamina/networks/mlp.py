@@ -177,7 +177,7 @@ def plan(shape: Table, examples: int) -> Plan:
     """How this family trains best: about 1,500 steps, whatever the number of rows; the rate grows with the batch."""
     batch = 256 if examples >= 4096 else 64
     epochs = min(16, max(8, math.ceil(1500 / max(1, examples // batch))))
-    return Plan(epochs, None, batch, lr=1e-2 * batch / 256, weight_decay=3e-4, schedule="warmup-cosine", warmup=0.05)
+    return Plan(epochs, None, batch, lr=5e-3 * batch / 256, weight_decay=3e-4, schedule="warmup-cosine", warmup=0.05)
 
 
 def build(shape: Table, size: str, dropout: float | None = None) -> nn.Module:

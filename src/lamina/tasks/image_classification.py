@@ -20,6 +20,7 @@ from lamina.batch import Batch, Loss, Tensors
 from lamina.data import idx, images, pictures
 from lamina.data.classes import class_answers, class_facts, class_targets
 from lamina.data.data import Arrays, Data, Raws, Source
+from lamina.data.mirror import mirror_trial
 from lamina.data.store import encode_each
 from lamina.errors import DataError
 from lamina.exhibits import Exhibit
@@ -30,7 +31,8 @@ from lamina.metrics import classification
 from lamina.metrics.metric import Metric
 from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
 
-SAMPLE = 400  # images from which side, channels, mean and deviation are learned
+SAMPLE = 1000  # images from which side, channels, mean, deviation and mirroring are learned
+PICTURE = 48  # side up to which images are small pictures, of centred things; larger ones are photographs
 LARGEST = 128  # side that is chosen without being asked for: larger costs more than it brings on a CPU
 
 
@@ -42,12 +44,12 @@ class ImageClassification(Task):
 
     side: int | None = None
     """Side of the square that the network sees, in pixels; chosen from the images otherwise (at most 128)."""
-    flip: bool = True
-    """Mirror half of the training images left to right; not for digits, letters and whatever has a handedness."""
-    shift: float = 0.125
-    """Farthest shift of a training image, as a share of its side."""
-    crop: float = 1.0
-    """Smallest share of the area that a random crop of a training image keeps; 1 means no crop."""
+    flip: bool | None = None
+    """Mirror half of the training images left to right; where it is not said, a trial on the training part decides."""
+    shift: float | None = None
+    """Farthest shift of a training image, as a share of its side; 0.07 for small pictures and 0 for photographs."""
+    crop: float | None = None
+    """Smallest share of the area that a random crop keeps; 1 (no crop) for small pictures and 0.4 for photographs."""
     colour: float = 0.0
     """Strength of random brightness, contrast and saturation, 0 to 1."""
     erase: float = 0.0
@@ -87,11 +89,23 @@ class ImageClassification(Task):
         side = self.side or min(LARGEST, max(8, int(np.median([min(width, height) for width, height, _ in survey]))))
         channels = 1 if all(mode in pictures.GREY_MODES for _, _, mode in survey) else 3
         chosen = np.linspace(0, len(data) - 1, min(SAMPLE, len(data))).astype(int)
-        arrays, _, _ = encode_each(data.raws[chosen], lambda raws: _encode(raws, side, channels))
+        arrays, good, _ = encode_each(data.raws[chosen], lambda raws: _encode(raws, side, channels))
         if arrays is None:
             raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
         pixels = arrays["image"].astype(np.float64)
+        chosen_flip, why = (
+            (self.flip, "as was said")
+            if self.flip is not None
+            else mirror_trial(arrays["image"], data.answers[chosen[good]])
+        )
+        small = side <= PICTURE
         return class_facts(data.answers) | {
+            "augmentation": {
+                "flip": chosen_flip,
+                "shift": self.shift if self.shift is not None else 0.07 if small else 0.0,
+                "crop": self.crop if self.crop is not None else 1.0 if small else 0.4,
+            },
+            "notes": [f"Training images are {'' if chosen_flip else 'not '}mirrored: {why}."],
             "side": side,
             "channels": channels,
             "mean": pixels.mean((0, 1, 2)).round(3).tolist(),
@@ -114,15 +128,15 @@ class ImageClassification(Task):
         """Pixels → normalisation → backbone → mean over the grid → linear."""
         return ImageClassifier(backbone, facts["mean"], facts["deviation"], len(facts["classes"]))
 
-    def augment(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def augment(self, batch: Batch, facts: Facts, generator: torch.Generator) -> Batch:
         """Flip, shift, crop, colour, erase and mix, each image in its own way."""
         shown = batch.inputs["image"].permute(0, 3, 1, 2).float()  # (batch, channels, side, side), channels last
-        pixels = round(self.shift * shown.shape[-1])
-        if self.crop < 1:
-            shown = augmentation.crop(shown, generator, self.crop)
-        if pixels:
+        chosen = facts["augmentation"]
+        if chosen["crop"] < 1:
+            shown = augmentation.crop(shown, generator, chosen["crop"])
+        if pixels := round(chosen["shift"] * shown.shape[-1]):
             shown = augmentation.shift(shown, generator, pixels)
-        if self.flip:
+        if chosen["flip"]:
             shown = augmentation.flip(shown, generator)
         if self.colour:
             shown = augmentation.colour(shown, generator, self.colour)

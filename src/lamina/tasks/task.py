@@ -21,7 +21,8 @@ from lamina.layers.shapes import Shape
 from lamina.metrics.metric import Metric
 
 Facts = dict[str, Any]
-"""What the training part alone teaches (classes, column kinds, means): JSON, stored in the run, needed to predict."""
+"""What the training part alone teaches (classes, column kinds, means): JSON, stored in the run, needed to predict.
+``notes``, a list of sentences, is said aloud: what was decided by looking at the data."""
 Answer = dict[str, Any]
 """One prediction: JSON; ``prediction`` is the answer itself, the rest (probabilities) depends on the task."""
 Shown = dict[str, Any]
@@ -104,7 +105,7 @@ class Task(ABC):
 
     # --- what has a default that few replace ---
 
-    def augment(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def augment(self, batch: Batch, facts: Facts, generator: torch.Generator) -> Batch:
         """Vary a training batch, whole, on its device; different for each example, reproducible by the generator."""
         return batch
 
