@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lamina.model import Model
     from lamina.watch import Watch
 
+DEMO_SECONDS = 30.0  # up to the end of training
+
 app = typer.Typer(
     name="lamina",
     help="Train neural networks by the book: from data to a proved, saved, reported model.\n\n"
@@ -315,7 +317,7 @@ def demo(
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, _watching(as_json) as (watch, console):
         made = find.task(task)()
-        model = training.train(made.tiny(Path(folder)), task=made, out=out, watch=watch)
+        model = training.train(made.tiny(Path(folder)), task=made, budget=DEMO_SECONDS, out=out, watch=watch)
     _summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json, console)
 
 

@@ -2,12 +2,15 @@
 
 import os
 import platform
+import shlex
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-LIBRARIES = ("lamina", "torch", "numpy", "polars", "pillow", "scikit-learn", "safetensors")
+import lamina
+
+LIBRARIES = ("torch", "numpy", "polars", "pillow", "scikit-learn", "safetensors")
 
 
 def environment() -> dict[str, str]:
@@ -16,7 +19,7 @@ def environment() -> dict[str, str]:
 
     found = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": _processor(),
@@ -24,6 +27,7 @@ def environment() -> dict[str, str]:
     }
     if torch.cuda.is_available():
         found["accelerator"] = torch.cuda.get_device_name()
+    found["lamina"] = lamina.__version__  # asked of the code itself, which need not be installed
     return found | {library: version(library) for library in LIBRARIES}
 
 

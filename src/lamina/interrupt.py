@@ -1,9 +1,27 @@
-"""Interrupt: the first Ctrl-C asks the loop to stop at the next record, the second stops at once."""
+"""Interrupt: the first Ctrl-C asks the loop to stop at the next record, the second stops at once.
 
+Either way the caller gets Interrupted, which says how to go on.
+"""
+
+import shlex
 import signal
 import threading
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
+
+from lamina.errors import TrainingError
+
+
+class Interrupted(TrainingError):
+    """The user stopped the run; it can be continued."""
+
+    exit_code = 130  # as shells report Ctrl-C
+
+    def __init__(self, run: Path) -> None:
+        super().__init__(
+            "stopped by the user.", str(run), f"Continue it: lamina train --resume {shlex.quote(str(run))}"
+        )
 
 
 class Interrupt:

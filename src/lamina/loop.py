@@ -52,7 +52,8 @@ def loop(
         run: where checkpoints and the best weights go.
     """
     state = State(execution.prepare(network), plan, split.train)
-    restore_checkpoint(run, state)
+    if not restore_checkpoint(run, state):
+        save_checkpoint(run, state)  # so that a run killed early is cut back to its start, its log too
     metrics = task.metrics(facts)
     saved = time.monotonic()
     try:

@@ -115,6 +115,10 @@ class Model:
 
         return write_report(self.run)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the run."""
+        return self.run._repr_html_()
+
     def prove(self, data: Data, store: Store, name: str, reads: int) -> dict[str, Any]:
         """Scores of the examples of ``data`` whose part is "test"; the baselines are trained when there is a part to.
 
@@ -155,11 +159,11 @@ def load(run: Path | str, network: nn.Module | None = None) -> Model:
 def build(recipe: Recipe, facts: Facts, own: nn.Module | None = None) -> nn.Module:
     """The untrained network of a recipe: the backbone that its name says, with the task's head."""
     task = recipe.task
+    torch.manual_seed(recipe.plan.seed)
     if recipe.network != "own":
         module, shape = family_of(recipe, facts)
         if recipe.size not in module.SIZES:
             raise unknown(f"size of {recipe.network}", recipe.size, module.SIZES)
-        torch.manual_seed(recipe.plan.seed)
         return task.network(module.build(shape, recipe.size, recipe.dropout), facts)
     if own is None:
         raise OptionError(

@@ -15,24 +15,33 @@ def build(network: nn.Module, plan: Plan) -> Optimizer:
 
     Weight decay is for matrices and filters; norms, biases, embeddings and what a module lists in ``undecayed`` are left
     alone, since shrinking them changes what the network can say rather than how smoothly it says it. Muon is for the
-    filters and matrices inside; those of the head, and all vectors, take AdamW's step at half the rate.
+    filters and matrices inside; those of the head, and all vectors, take AdamW's step at a fifth of the rate.
     """
-    hidden, head, spared = groups_of(network)
+    filters, matrices, head, spared = groups_of(network)
     decay = plan.weight_decay
     if plan.optimizer == "muon":
-        orthogonal = {"params": hidden, "weight_decay": decay, "orthogonal": True}
-        others = [{"params": head, "weight_decay": decay, "lr_factor": 0.5}, {"params": spared, "lr_factor": 0.5}]
-        return Muon([group for group in [orthogonal, *others] if group["params"]], plan.lr, plan.momentum)
-    groups = [{"params": hidden + head, "weight_decay": decay}, {"params": spared, "weight_decay": 0.0}]
+        parts: list[dict[str, Any]] = [
+            {"params": filters, "step": "turn"},
+            {"params": matrices, "step": "orthogonal", "weight_decay": decay, "lr_factor": 0.2},
+            {"params": head, "step": "adamw", "weight_decay": decay, "lr_factor": 0.2},
+            {"params": spared, "step": "adamw", "lr_factor": 0.2},
+        ]
+        return Muon([group for group in parts if group["params"]], plan.lr, plan.momentum)
+    groups: list[dict[str, Any]] = [
+        {"params": filters + matrices + head, "weight_decay": decay},
+        {"params": spared, "weight_decay": 0.0},
+    ]
     groups = [group for group in groups if group["params"]]
     if plan.optimizer == "sgd":
         return SGD(groups, lr=plan.lr, momentum=plan.momentum, nesterov=plan.momentum > 0)
     return AdamW(groups, lr=plan.lr, betas=(plan.momentum, 0.999), fused=True)
 
 
-def groups_of(network: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """The parameters that weight decay shrinks, inside and in the head, and those that it spares."""
-    hidden: list[Tensor] = []
+def groups_of(network: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+    """The parameters by what they are: filters that a normalisation follows (convolutions without a bias, as is the
+    custom), other matrices and filters, those of the head, and those that weight decay spares."""
+    filters: list[Tensor] = []
+    matrices: list[Tensor] = []
     head: list[Tensor] = []
     spared: list[Tensor] = []
     seen: set[int] = set()
@@ -44,27 +53,38 @@ def groups_of(network: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tens
             seen.add(id(parameter))
             if parameter.ndim < 2 or isinstance(module, nn.Embedding) or name in undecayed:
                 spared.append(parameter)
+            elif path.partition(".")[0] == "head":
+                head.append(parameter)
+            elif isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) and module.bias is None:
+                filters.append(parameter)
             else:
-                (head if path.partition(".")[0] == "head" else hidden).append(parameter)
-    return hidden, head, spared
+                matrices.append(parameter)
+    return filters, matrices, head, spared
 
 
 class Muon(Optimizer):
     """Momentum whose step is made orthogonal (Jordan 2024), beside AdamW (Loshchilov & Hutter 2019).
 
-    In groups with ``orthogonal``, a weight is read as a matrix, (outputs, everything else), and its momentum is replaced
-    by the nearest matrix whose singular values are all equal, so that every direction of a layer learns at one speed. The
-    step is scaled to the length of a typical step of AdamW (Liu et al. 2025, arXiv:2502.16982), so that learning rate and
-    weight decay mean the same in both.
+    A weight is read as a matrix, (outputs, everything else), and its momentum is replaced by the nearest matrix whose
+    singular values are all equal, so that every direction of a layer learns at one speed. A group's ``step`` says how far
+    that goes:
+
+    - ``turn``: for weights that a normalisation follows, whose length means nothing. Before each step the weight is brought
+      to the length of unit rows, so that the rate is the share of itself by which it turns (Jordan 2024, arXiv:2404.00498).
+    - ``orthogonal``: as far as a typical step of AdamW goes (Liu et al. 2025, arXiv:2502.16982), so that learning rate and
+      weight decay mean the same in both.
+    - ``adamw``: AdamW itself.
 
     Args:
-        groups: dicts with ``params`` and optionally ``weight_decay`` and ``orthogonal``.
+        groups: dicts with ``params``, ``step`` and optionally ``weight_decay`` and ``lr_factor``.
         lr: learning rate.
-        momentum: share of the past in the momentum; the first beta of AdamW.
+        momentum: share of the past in the momentum.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "orthogonal": False})
+        super().__init__(
+            groups, {"lr": lr, "momentum": momentum, "weight_decay": 0.0, "step": "adamw", "lr_factor": 1.0}
+        )
 
     @overload
     def step(self, closure: None = None) -> None: ...
@@ -83,31 +103,35 @@ class Muon(Optimizer):
             for weight in group["params"]:
                 if weight.grad is not None:
                     weight.mul_(1 - group["lr"] * group["weight_decay"])
-                    step = self._orthogonal if group["orthogonal"] else self._adam
-                    step(weight, weight.grad, group["lr"], group["momentum"])
+                    if group["step"] == "adamw":
+                        self._adam(weight, weight.grad, group["lr"])
+                    else:
+                        self._orthogonal(weight, weight.grad, group["lr"], group["momentum"], group["step"] == "turn")
         return loss
 
-    def _orthogonal(self, weight: Tensor, gradient: Tensor, lr: float, momentum: float) -> None:
+    def _orthogonal(self, weight: Tensor, gradient: Tensor, lr: float, momentum: float, turn: bool) -> None:
         state = self.state[weight]
         if not state:
             state["average"] = torch.zeros_like(weight)
         state["average"].mul_(momentum).add_(gradient)
         ahead = gradient + momentum * state["average"]  # Nesterov's look ahead
         direction = orthogonalised(ahead.flatten(1)).view_as(ahead)
-        longest = max(len(weight), weight[0].numel())
-        weight.add_(direction, alpha=-lr * 0.2 * longest**0.5)  # 0.2: root mean square of a typical AdamW step
+        if turn:
+            weight.mul_(len(weight) ** 0.5 / weight.norm().clamp_min(1e-7)).sub_(direction, alpha=lr)
+        else:
+            longest = max(len(weight), weight[0].numel())
+            weight.sub_(direction, alpha=lr * 0.2 * longest**0.5)  # 0.2: root mean square of a typical AdamW step
 
-    def _adam(self, weight: Tensor, gradient: Tensor, lr: float, momentum: float, second: float = 0.95) -> None:
+    def _adam(self, weight: Tensor, gradient: Tensor, lr: float, first: float = 0.9, second: float = 0.95) -> None:
         state = self.state[weight]
         if not state:
             state["average"], state["square"] = torch.zeros_like(weight), torch.zeros_like(weight)
             state["steps"] = torch.zeros(())
-        momentum = min(momentum, 0.9)
         state["steps"] += 1
-        state["average"].lerp_(gradient, 1 - momentum)
+        state["average"].lerp_(gradient, 1 - first)
         state["square"].lerp_(gradient.square(), 1 - second)
         steps = float(state["steps"])
-        average, square = state["average"] / (1 - momentum**steps), state["square"] / (1 - second**steps)
+        average, square = state["average"] / (1 - first**steps), state["square"] / (1 - second**steps)
         weight.addcdiv_(average, square.sqrt_().add_(1e-8), value=-lr)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lamina import find
 from lamina.audit.audit import audit, corrupt
@@ -31,6 +31,7 @@ from lamina.watch import Watch
 
 DEFAULT_SECONDS = 600.0  # that training takes at most when neither epochs nor a budget are given
 FEWEST_EPOCHS = 3  # even then
+PICTURED = 24  # training examples in the picture of what the network sees
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,6 @@ class Wishes:
     """Fields of the Plan; the network's family decides the others."""
     precision: Precision | None = None
     threads: int | None = None
-    accept: tuple[str, ...] = ()
-    """Kinds of findings that shall not stop the run."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def prepare(
         raise RunError("something is there already.", str(path), "Name another directory with --out, or --resume it.")
     data, facts, store, findings = look(recipe, watch)
     recipe = replace(recipe, fingerprint=data.fingerprint())
-    stop_at(findings, wishes.accept if wishes else ())
+    stop_at(findings, recipe.accept)
     measured: list[Candidate] = []
     if wishes is not None:
         recipe, measured = _settle(recipe, own, wishes, facts, data, store, began)
@@ -167,7 +166,7 @@ def _settle(
         advised = recipe.plan
     plan = changed(advised, wishes.plan)
     recipe = replace(recipe, plan=plan)
-    batch = store.batch(rows[: plan.batch_size])
+    batch = store.batch(_some(rows, plan.batch_size, plan.seed))
     execution, measured = choose(
         build(recipe, facts, own), recipe.task.losses, batch, recipe.execution.kind, wishes.precision, wishes.threads
     )
@@ -195,10 +194,17 @@ def _create(
     run.write("environment.json", environment())
     run.write("layers.json", layers)
     generator = torch.Generator().manual_seed(recipe.plan.seed)
-    picture = recipe.task.picture(recipe.task.augment(store.batch(rows[:24]), facts, generator), facts)
+    picture = recipe.task.picture(
+        recipe.task.augment(store.batch(_some(rows, PICTURED, recipe.plan.seed)), facts, generator), facts
+    )
     if picture is not None:
         run.write("pictures/augmented.png", picture)
     return run
+
+
+def _some(rows: Tensor, count: int, seed: int) -> Tensor:
+    """At most ``count`` rows, drawn at random: neighbours are often of one class."""
+    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count]]
 
 
 def _describe(recipe: Recipe, parameters: int, measured: list[Candidate]) -> list[str]:

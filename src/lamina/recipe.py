@@ -29,6 +29,8 @@ class Recipe:
     test_share: float = 0.15
     fingerprint: str = ""
     """Of the data; another one means that they have changed."""
+    accept: tuple[str, ...] = ()
+    """Kinds of findings that do not stop the run."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``recipe.json``."""
@@ -45,6 +47,7 @@ class Recipe:
             "network": {"name": self.network, "size": self.size, "dropout": self.dropout},
             "plan": asdict(self.plan),
             "execution": self.execution.to_json(),
+            "accept": list(self.accept),
         }
 
     @classmethod
@@ -65,6 +68,7 @@ class Recipe:
                 data["valid_share"],
                 data["test_share"],
                 data["fingerprint"],
+                tuple(stored["accept"]),
             )
         except (KeyError, TypeError) as error:
             raise RunError(

@@ -20,8 +20,10 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +92,14 @@ class Run:
                 os.fsync(stream.fileno())
             partial.replace(file)
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise TrainingError(
                 f"the file cannot be written ({error.strerror}).",
                 str(file),
                 "Make room or name another place with --out; what was written before is kept.",
             ) from None
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
         return file
 
     def log(self, record: Step | Epoch | Finding | str | dict[str, Any]) -> None:
@@ -119,20 +123,30 @@ class Run:
         return (self.path / "log.jsonl").stat().st_size if self.has("log.jsonl") else 0
 
     def cut_log(self, size: int) -> None:
-        """Forget what was logged after the log had ``size`` bytes."""
+        """Forget what was logged after the log had ``size`` bytes, and a last line that is not whole."""
         if self.has("log.jsonl"):
-            os.truncate(self.path / "log.jsonl", size)
+            kept = (self.path / "log.jsonl").read_bytes()[:size]  # shorter where a power cut took its end
+            os.truncate(self.path / "log.jsonl", kept.rfind(b"\n") + 1)
 
     def records(self, kind: str | None = None) -> Iterator[dict[str, Any]]:
-        """The log's lines, in order, of one kind or all; a last line that is still being written is left out."""
-        if not self.has("log.jsonl"):
+        """The log's lines, in order, of one kind or all; a last line that is still being written is left out.
+
+        Raises RunError naming the line when it is damaged.
+        """
+        file = self.path / "log.jsonl"
+        if not file.exists():
             return
-        with (self.path / "log.jsonl").open("rb") as stream:
-            for line in stream:
-                if line.endswith(b"\n"):
+        with file.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
                     record = json.loads(line)
-                    if kind in (None, record["kind"]):
-                        yield record
+                    wanted = kind in (None, record["kind"])
+                except (ValueError, KeyError, TypeError):
+                    raise RunError("the line is damaged.", f"{file}:{number}", "Restore it, or delete it.") from None
+                if wanted:
+                    yield record
 
     def findings(self) -> list[Finding]:
         """All that was found wrong, in the order in which it was found."""
@@ -145,6 +159,28 @@ class Run:
         self.write("test_reads.json", reads)
         return len(reads)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what was learned from what, the score, the verdict and what was found."""
+        stored = self.read("recipe.json")
+        rows = {
+            "Run": str(self.path),
+            "Data": stored["data"]["source"] or "in memory",
+            "Task": stored["task"]["name"].replace("_", " "),
+            "Network": " ".join(filter(None, [stored["network"]["name"], stored["network"]["size"]])),
+        }
+        if self.has("evaluation/test.json"):
+            proved = self.read("evaluation/test.json")
+            for name, score in list(proved["scores"].items())[:3]:
+                value, low, high = (_short(score[key]) for key in ("value", "low", "high"))
+                rows[name.replace("_", " ")] = f"{value} (95 % interval {low} to {high})"
+            rows["Verdict"] = proved["verdict"]
+        else:
+            rows["State"] = f"{len(list(self.records('epoch')))} epochs done, not finished"
+        worst = [finding.what for finding in self.findings() if finding.severity != "note"]
+        rows |= {"Findings": " ".join(worst)} if worst else {}
+        cells = (f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in rows.items())
+        return f"<table>{''.join(cells)}</table>"
+
     def delete(self) -> None:
         """Remove the directory."""
         shutil.rmtree(self.path, ignore_errors=True)
@@ -155,6 +191,10 @@ def to_json_text(content: Any, indent: int | None = None) -> str:
     return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -162,8 +202,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float):
         return value if value == value and abs(value) != float("inf") else None
-    if hasattr(value, "item"):  # a NumPy or PyTorch scalar
-        return _plain(value.item())
+    if hasattr(value, "tolist"):  # of NumPy or PyTorch
+        return _plain(value.tolist())
     if isinstance(value, Path):
         return str(value)
     return value

@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from lamina import optimizers
 from lamina.errors import RunError
+from lamina.findings import Finding
 from lamina.plan import Plan
 from lamina.run import Run
 
@@ -117,6 +118,12 @@ class State:
         self.network.zero_grad(set_to_none=True)
         return norm
 
+    def finite(self) -> bool:
+        """Whether training can go on from here: one number that is not finite spoils all that come after."""
+        averaged = [] if self.average is None else list(self.average.state_dict().values())
+        tensors = [*self.network.state_dict().values(), *averaged, *self.sums.values()]
+        return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point())
+
     @property
     def judged(self) -> nn.Module:
         """The network that is evaluated and kept: the one with averaged weights where the plan averages."""
@@ -136,11 +143,12 @@ class State:
         numbers = {name: getattr(self, name) for name in _NUMBERS}
         header = {"numbers": numbers, "players": list(self.optimizers), "log_size": log_size}
         plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        return save(plain, {"state": json.dumps(header)})
+        data = save(plain, {"state": json.dumps(header), "seal": _UNSEALED})
+        return data.replace(_UNSEALED.encode(), _seal(data).encode(), 1)
 
     def restore(self, data: bytes) -> int:
         """Become the state that ``to_bytes`` kept; the size the log had. Raises ValueError when the bytes are damaged."""
-        header = _header(data)
+        header = _header(data)  # raises before anything is changed
         tensors = load(data)
         for name, value in header["numbers"].items():
             setattr(self, name, value)
@@ -174,25 +182,39 @@ class State:
 
 
 def save_checkpoint(run: Run, state: State) -> None:
-    """Keep the state in the run, and the one before it."""
+    """Keep the state in the run, and the one before it; one that is not finite is not worth keeping."""
+    if not state.finite():
+        return
     run.write(f"checkpoints/{state.step:09d}.safetensors", state.to_bytes(run.log_size()))
     for old in _checkpoints(run)[:-KEPT]:
         old.unlink()
 
 
 def restore_checkpoint(run: Run, state: State) -> bool:
-    """Continue from the newest checkpoint that is whole; False when the run has none.
+    """Continue from the newest checkpoint that is whole; False when the run has none. A damaged one is set aside and said.
 
-    Raises RunError when there are checkpoints and none is whole.
+    Raises RunError when there are checkpoints and none is whole, or when they are of another network or plan.
     """
     files = _checkpoints(run)
+    damaged: list[Path] = []
     for file in reversed(files):
         try:
-            size = state.restore(file.read_bytes())
-        except (SafetensorError, ValueError, KeyError, RuntimeError, OSError):
-            file.rename(file.with_suffix(".damaged"))
+            data = file.read_bytes()
+            _header(data)
+        except (ValueError, OSError):
+            damaged.append(file.rename(file.with_suffix(".damaged")))
             continue
+        try:
+            size = state.restore(data)
+        except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+            raise RunError(
+                f"the checkpoint is whole, but of another network or plan ({error}).",
+                str(file),
+                "Resume with the network and the recipe that the run began with.",
+            ) from None
         run.cut_log(size)
+        if damaged:
+            run.log(_set_aside(damaged, state.step))
         return True
     if files or list((run.path / "checkpoints").glob("*.damaged")):
         raise RunError("its checkpoints are damaged.", str(run.path), "Train again: `lamina train --recipe RUN`.")
@@ -214,6 +236,7 @@ def stream(seed: int, *path: int) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+_UNSEALED = "0" * 64  # stands in the header while the digest is computed
 _NUMBERS = ("step", "epoch", "position", "examples", "seconds", "epoch_began", "train_seconds", "best", "stale")
 
 
@@ -226,7 +249,36 @@ def _checkpoints(run: Run) -> list[Path]:
 
 
 def _header(data: bytes) -> dict[str, Any]:
-    """The JSON that ``to_bytes`` put into the file's header (8 bytes of length, then the header itself)."""
+    """The JSON that ``to_bytes`` put into the file's header (8 bytes of length, then the header itself).
+
+    Raises ValueError when the bytes are not those that were sealed.
+    """
     length = int.from_bytes(data[:8], "little")
-    header: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["state"])
-    return header
+    try:
+        metadata: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+        seal, header = metadata["seal"].encode(), metadata["state"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the header is damaged ({error})") from None
+    if _seal(data.replace(seal, _UNSEALED.encode(), 1)).encode() != seal:
+        raise ValueError("the content is damaged")
+    state: dict[str, Any] = json.loads(header)
+    return state
+
+
+def _seal(data: bytes) -> str:
+    """A digest of a checkpoint: a truncated file is no safetensors file, but one with a wrong bit is."""
+    return hashlib.blake2b(data, digest_size=len(_UNSEALED) // 2).hexdigest()
+
+
+def _set_aside(damaged: list[Path], step: int) -> Finding:
+    """What is said of checkpoints that could not be used."""
+    return Finding(
+        "checkpoint.damaged",
+        "warning",
+        f"{len(damaged)} damaged checkpoint{'s were' if len(damaged) > 1 else ' was'} set aside; "
+        f"training goes on from the one at step {step}.",
+        "Nothing is lost but time: the steps since are taken again. Check the disk.",
+        tuple(file.name for file in damaged),
+        len(damaged),
+        {"step": step},
+    )

@@ -3,6 +3,7 @@
 The one place where the parts meet. (The file is not called train.py, since ``lamina.train`` is the function.)
 """
 
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -13,23 +14,24 @@ from typing import Any
 import torch
 from torch import nn
 
+from lamina import find
 from lamina.data.data import Source
-from lamina.errors import TrainingError
+from lamina.errors import RunError, TrainingError, unknown
 from lamina.execution import Execution, Precision, default_device
 from lamina.findings import Finding
-from lamina.interrupt import Interrupt
+from lamina.interrupt import Interrupt, Interrupted
 from lamina.loop import Split, loop
 from lamina.model import Model
 from lamina.monitor.monitor import Monitor
 from lamina.plan import Plan
 from lamina.prepare import Prepared, Wishes, free_path, look, prepare, recognise, reopen
 from lamina.recipe import Recipe, changed
-from lamina.records import Step
 from lamina.run import Run
 from lamina.state import stream
 from lamina.tasks.task import Task
 from lamina.watch import Quiet, Watch
 
+INTERRUPT = "stopped.interrupt"
 SAMPLE = 2000  # training examples that are scored beside the validation part
 
 
@@ -100,14 +102,17 @@ def train(
     own = network if isinstance(network, nn.Module) else None
     name = "own" if own is not None else str(network or chosen.default_network)
     given = {"epochs": epochs, "budget": budget, "batch_size": batch_size, "lr": lr, "seed": seed}
-    asked = (plan or {}) | {field: value for field, value in given.items() if value is not None}
+    asked = {field: value for field, value in given.items() if value is not None} | (plan or {})
+    changed(Plan(batch_size=sys.maxsize), asked)  # a wrong option is refused before the data are read
+    if own is None and size is not None and size not in find.network(name).SIZES:
+        raise unknown(f"size of {name}", size, find.network(name).SIZES)
     recipe = Recipe(
-        source, chosen, name, size or "", dropout, changed(Plan(), {"seed": seed}),
-        Execution(device or default_device()), valid_share, test_share,
+        source, chosen, name, size or "", dropout, changed(Plan(), {"seed": asked["seed"]}),
+        Execution(device or default_device()), valid_share, test_share, accept=tuple(accept),
     )  # fmt: skip
-    wishes = Wishes(asked, precision, threads, tuple(accept))
+    wishes = Wishes(asked, precision, threads)
     prepared = prepare(recipe, own, wishes, Path(out) if out else free_path(source.name), watch, began)
-    return finish(prepared, accept, watch)
+    return finish(prepared, watch)
 
 
 def repeat(
@@ -130,10 +135,12 @@ def repeat(
         watch: who is told how it goes.
     """
     recipe = Recipe.of(Run.open(run), data)
+    if recipe.source.where is None:
+        raise RunError("the run was trained on data in memory.", str(run), "Pass the data to this call.")
     if seed is not None:
         recipe = replace(recipe, plan=replace(recipe.plan, seed=seed))
     path, watch = Path(out) if out else free_path(recipe.source.name), watch or Quiet()
-    return finish(prepare(recipe, network, None, path, watch, time.monotonic()), (), watch)
+    return finish(prepare(recipe, network, None, path, watch, time.monotonic()), watch)
 
 
 def resume(
@@ -156,7 +163,8 @@ def resume(
     watch = watch or Quiet()
     prepared = reopen(Run.open(run), data, network, watch)
     watch.say(f"Continuing {prepared.run.path}.")
-    return finish(prepared, accept, watch)
+    recipe = replace(prepared.recipe, accept=(*prepared.recipe.accept, *accept))
+    return finish(replace(prepared, recipe=recipe), watch)
 
 
 def check(
@@ -183,16 +191,28 @@ def check(
     return look(recipe, watch)[3]
 
 
-def finish(prepared: Prepared, accept: Sequence[str], watch: Watch) -> Model:
+def finish(prepared: Prepared, watch: Watch) -> Model:
     """Train to the end of the plan, then prove and report.
 
-    Raises TrainingError when training was stopped: by Ctrl-C, or by a finding.
+    Raises TrainingError when a finding stopped training, and Interrupted when the user did.
     """
+    try:
+        ended = learn(prepared, watch)
+        if ended is None:
+            return conclude(prepared, watch)
+    except KeyboardInterrupt:
+        raise Interrupted(prepared.run.path) from None
+    if ended.kind == INTERRUPT:
+        raise Interrupted(prepared.run.path)
+    remedy = (
+        f"{ended.remedy} What was reached is kept; to go on from the last good state: --resume --accept {ended.kind}."
+    )
+    raise TrainingError(ended.what, str(prepared.run.path), remedy)
+
+
+def conclude(prepared: Prepared, watch: Watch) -> Model:
+    """Prove the best weights on the test part, and report."""
     run, recipe = prepared.run, prepared.recipe
-    ended = learn(prepared, watch, accept)
-    if ended is not None:
-        remedy = f"{ended.remedy} The run is kept: lamina train --resume {run.path}"
-        raise TrainingError(ended.what, str(run.path), remedy)
     own = prepared.network if recipe.network == "own" else None
     model = Model(run, own)
     watch.say("Proving the best weights on the test part, beside the baselines.")
@@ -202,7 +222,7 @@ def finish(prepared: Prepared, accept: Sequence[str], watch: Watch) -> Model:
     return model
 
 
-def learn(prepared: Prepared, watch: Watch, accept: Sequence[str] = ()) -> Finding | None:
+def learn(prepared: Prepared, watch: Watch) -> Finding | None:
     """Drive the loop: log each record, let the monitor see it; the finding that stopped training, if one did."""
     run, recipe, store = prepared.run, prepared.recipe, prepared.store
     train_rows = store.rows_of(prepared.data, "train")
@@ -211,7 +231,7 @@ def learn(prepared: Prepared, watch: Watch, accept: Sequence[str] = ()) -> Findi
     split = Split(train_rows, store.rows_of(prepared.data, "valid"), sample)
     directions = {name: metric.better for name, metric in recipe.task.metrics(prepared.facts).items()}
     records = loop(prepared.network, recipe.task, prepared.facts, store, split, recipe.plan, recipe.execution, run)
-    monitor, epochs, seconds = None, 0, 0.0
+    monitor = None
     with Interrupt() as interrupt, closing(records):
         for record in records:
             if monitor is None:  # only now: resuming cuts the log back to the checkpoint
@@ -223,12 +243,11 @@ def learn(prepared: Prepared, watch: Watch, accept: Sequence[str] = ()) -> Findi
             for finding in findings:
                 run.log(finding)
                 watch.find(finding)
-            stopping = [finding for finding in findings if finding.severity == "stop" and finding.kind not in accept]
+            stopping = [found for found in findings if found.severity == "stop" and found.kind not in recipe.accept]
             if stopping:
                 return stopping[0]
             if interrupt.asked:
-                return Finding("stopped.interrupt", "stop", "training was stopped by the user.", "")
-            epochs = record.epoch
-            seconds = record.seconds if isinstance(record, Step) else seconds
-    run.log({"kind": "end", "epochs": epochs, "seconds": seconds})
+                return Finding(INTERRUPT, "stop", "training was stopped by the user.", "")
+    *_, last = run.records("step")  # of the log, since a resumed run may have had nothing left to do
+    run.log({"kind": "end", "epochs": last["epoch"], "seconds": last["seconds"]})
     return None
