@@ -1,13 +1,13 @@
 """Answers as CSV or JSON lines, written as they come: however many there are, memory stays flat."""
 
 import csv
-import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from lamina.errors import TrainingError
+from lamina.run import to_json_text
 
 
 def write_answers(
@@ -44,7 +44,7 @@ def _write(answers: Iterable[dict[str, Any]], stream: TextIO, form: str) -> tupl
     for answer in answers:
         done, failed = done + 1, failed + ("error" in answer)
         if form == "jsonl":
-            stream.write(json.dumps(answer, ensure_ascii=False) + "\n")
+            stream.write(to_json_text(answer) + "\n")
             continue
         flat = _flat(answer)
         if writer is None and "error" in answer:

@@ -8,21 +8,28 @@ import ast
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lamina.errors import LaminaError, OptionError
-from lamina.options import settings_of, with_plan
+from lamina.options import (
+    DataPath,
+    Group,
+    Json,
+    RunPath,
+    Settings,
+    Target,
+    TaskName,
+    Time,
+    corrected,
+    settings_of,
+    with_plan,
+)
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from lamina.model import Model
-    from lamina.watch import Watch
 
 DEMO_SECONDS = 30.0  # up to the end of training
 
@@ -36,32 +43,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
-RunPath = Annotated[
-    Path, typer.Argument(metavar="RUN", help="A run's directory, such as runs/flowers-1.", show_default=False)
-]
-DataPath = Annotated[str, typer.Argument(metavar="DATA", help="A folder or a file.", show_default=False)]
-Target = Annotated[str | None, typer.Option(help="The column that holds the answer, for a table.")]
-Group = Annotated[str | None, typer.Option(help="A column whose equal values stay on one side of the split.")]
-Time = Annotated[str | None, typer.Option("--time", help="A column in whose order the data are split.")]
-TaskName = Annotated[
-    str | None, typer.Option("--task", help="Its name, or a file that defines one; see `lamina tasks`.")
-]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the task; repeatable.")
-]
-
 
 def main() -> None:
     """Run the command line; every error becomes one line and an exit code."""
     wants_json = "--json" in sys.argv
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except LaminaError as error:
         code = _fail(error, wants_json, error.exit_code)
     except typer.TyperException as error:
         name = getattr(getattr(error, "ctx", None), "command_path", "lamina")
-        wrong = OptionError(error.format_message(), remedy=f"`{name} --help` shows the options and an example.")
+        wrong = OptionError(
+            corrected(error.format_message()), remedy=f"`{name} --help` shows the options and an example."
+        )
         code = _fail(wrong, wants_json, 2)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail(LaminaError("stopped by Ctrl-C."), wants_json, 130)
@@ -115,16 +109,20 @@ def train(
     Example: lamina train houses.csv --target price --budget 5m
     """
     from lamina import training
+    from lamina.terminal import watching
 
     began = time.monotonic()
-    with _watching(as_json) as (watch, console):
+    decided = plan | {
+        "task": task, "target": target, "group": group, "time": time_column, "set": settings, "network": network,
+        "size": size, "dropout": dropout, "device": device, "precision": precision, "threads": threads,
+    }  # fmt: skip
+    with watching(as_json) as watch:
         if resume is not None:
-            _refuse(data, "--resume", "DATA", plan)
+            _refuse("--resume", decided | {"DATA": data, "out": out, "recipe": recipe})
             model = training.resume(resume, accept=accept or (), watch=watch)
         elif recipe is not None:
-            seed = plan.pop("seed", None)
-            _refuse(None, "--recipe", "training options other than --seed", plan)
-            model = training.repeat(recipe, data, seed=seed, out=out, watch=watch)
+            _refuse("--recipe", decided | {"seed": None, "accept": accept})
+            model = training.repeat(recipe, data, seed=plan.get("seed"), out=out, watch=watch)
         elif data is None:
             raise OptionError("DATA is missing.", remedy="Example: lamina train flowers/")
         else:
@@ -134,7 +132,7 @@ def train(
                 valid_share=valid_share, test_share=test_share, device=device, precision=precision, threads=threads,
                 accept=accept or (), out=out, watch=watch,
             )  # fmt: skip
-    _summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json, console)
+    _summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json)
 
 
 @app.command()
@@ -152,10 +150,11 @@ def predict(
     """
     from lamina.answers import write_answers
     from lamina.model import load
+    from lamina.terminal import watching
 
     if out is not None and out.suffix not in (".csv", ".jsonl"):
         raise OptionError("its name must end in .csv or .jsonl.", str(out), "Rename it.")
-    with _watching(as_json or out is None) as (watch, _):
+    with watching(as_json or out is None) as watch:
         model = load(run)
         answers = model.stream(inputs, lambda done, total: watch.progress("predicting", done, total))
         done, failed = write_answers(answers, out, "jsonl" if as_json else "csv")
@@ -181,13 +180,14 @@ def evaluate(
     Example: lamina evaluate runs/flowers-1 flowers-of-2025/
     """
     from lamina.model import load
+    from lamina.terminal import watching
 
     began = time.monotonic()
-    with _watching(as_json) as (watch, console):
+    with watching(as_json) as watch:
         model = load(run)
         result = model.evaluate(data, target, lambda done, total: watch.progress("encoding", done, total))
         model.report()
-    _summary(model, result, result["part"], time.monotonic() - began, as_json, console)
+    _summary(model, result, result["part"], time.monotonic() - began, as_json)
 
 
 @app.command()
@@ -211,28 +211,9 @@ def runs(
 
     Example: lamina runs
     """
-    from lamina.run import Run
+    from lamina.run import listed
 
-    rows = []
-    for recipe in sorted(folder.glob("**/recipe.json")):
-        run = Run.open(recipe.parent)
-        stored = run.read("recipe.json")
-        scores = run.read("evaluation/test.json")["scores"] if run.has("evaluation/test.json") else {}
-        name = next(iter(scores), "")
-        score: dict[str, float] = scores.get(name, {})
-        rows.append(
-            {
-                "run": str(run.path),
-                "task": stored["task"]["name"],
-                "network": " ".join(filter(None, [stored["network"]["name"], stored["network"]["size"]])),
-                "metric": name,
-                "value": score.get("value"),
-                "low": score.get("low"),
-                "high": score.get("high"),
-                "state": "proved" if scores else "not finished",
-            }
-        )
-    _show(rows, as_json, f"There is no run below {folder}.")
+    _show("runs", listed(folder), as_json, f"There is no run below {folder}.")
 
 
 @app.command()
@@ -259,7 +240,7 @@ def explain(run: RunPath, as_json: Json = False) -> None:
     if as_json:
         _print_json({"run": str(run), **layers})
         return
-    _show([{**row, "shape": " × ".join(map(str, row["shape"]))} for row in layers["rows"]], False)
+    _show("layers", [{**row, "shape": " × ".join(map(str, row["shape"]))} for row in layers["rows"]], False)
     typer.echo(f"{layers['parameters']:,} parameters, {layers['flops']:,} operations for one example")
 
 
@@ -278,8 +259,9 @@ def check(
     Example: lamina check houses.csv --target price
     """
     from lamina import training
+    from lamina.terminal import watching
 
-    with _watching(as_json) as (watch, _):
+    with watching(as_json) as watch:
         findings = training.check(
             data,
             task=task,
@@ -313,12 +295,13 @@ def demo(
     import tempfile
 
     from lamina import find, training
+    from lamina.terminal import watching
 
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, _watching(as_json) as (watch, console):
+    with tempfile.TemporaryDirectory() as folder, watching(as_json) as watch:
         made = find.task(task)()
         model = training.train(made.tiny(Path(folder)), task=made, budget=DEMO_SECONDS, out=out, watch=watch)
-    _summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json, console)
+    _summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json)
 
 
 @app.command()
@@ -339,27 +322,10 @@ def networks(as_json: Json = False) -> None:
     _list("networks", as_json)
 
 
-@contextmanager
-def _watching(quiet: bool) -> Iterator[tuple["Watch", "Console | None"]]:
-    """Who is told: the terminal, on standard error; nobody with --json."""
-    if quiet:
-        from lamina.watch import Quiet
-
-        yield Quiet(), None
-        return
-    from rich.console import Console
-
-    from lamina.terminal import Terminal
-
-    console = Console(stderr=True)
-    with Terminal(console) as terminal:
-        yield terminal, console
-
-
-def _summary(
-    model: "Model", result: dict[str, Any], part: str, seconds: float, as_json: bool, console: "Console | None"
-) -> None:
+def _summary(model: "Model", result: dict[str, Any], part: str, seconds: float, as_json: bool) -> None:
     """What train and evaluate end with."""
+    from lamina.terminal import show_summary
+
     page = model.path / "report" / "index.html"
     findings = model.run.findings()
     if as_json:
@@ -379,19 +345,7 @@ def _summary(
             }
         )  # fmt: skip
         return
-    from rich.console import Console
-    from rich.markup import escape
-
-    from lamina.terminal import duration, scores_table
-
-    out = Console()
-    out.print()
-    out.print(scores_table(result, f"Scores on {part}, {result['examples']:,} examples"))
-    out.print(f"\n[bold]Verdict[/]  {escape(result['verdict'])}", highlight=False)
-    warnings = sum(finding.severity != "note" for finding in findings)
-    out.print(f"[bold]Findings[/] {len(findings)}, {warnings} of them warnings or worse", highlight=False)
-    out.print(f"[bold]Report[/]   {page}   [dim](in {duration(seconds)})[/]", highlight=False, soft_wrap=True)
-    out.print(f"[bold]Next[/]     lamina predict {model.path} INPUT...", highlight=False, soft_wrap=True)
+    show_summary(model.path, result, part, findings, seconds)
 
 
 def _list(kind: Literal["tasks", "networks"], as_json: bool) -> None:
@@ -402,33 +356,34 @@ def _list(kind: Literal["tasks", "networks"], as_json: bool) -> None:
         if file.stem not in ("__init__", "task"):
             doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
             rows.append({"name": file.stem, "what": doc.splitlines()[0]})
-    _show(rows, as_json)
+    _show(kind, rows, as_json)
 
 
-def _show(rows: list[dict[str, Any]], as_json: bool, nothing: str = "") -> None:
-    """A table for people, or a JSON array."""
+def _show(name: str, rows: list[dict[str, Any]], as_json: bool, nothing: str = "") -> None:
+    """A table for people, or one JSON object."""
     from lamina.terminal import show_rows
 
     if as_json:
-        _print_json(rows)
+        _print_json({name: rows})
     elif rows:
         show_rows(rows)
     else:
         typer.echo(nothing)
 
 
-def _refuse(data: str | None, option: str, what: str, plan: dict[str, Any]) -> None:
-    """A resumed or repeated run takes everything from its recipe."""
-    if data is not None or plan:
-        given = ", ".join("--" + name.replace("_", "-") for name in plan) or "DATA"
-        raise OptionError(f"{given} cannot be given with {option}: the recipe decides.", option, f"Leave out {what}.")
+def _refuse(option: str, decided: dict[str, Any]) -> None:
+    """A resumed or repeated run takes from its recipe what would otherwise be decided."""
+    given = [name for name, value in decided.items() if value is not None and value != []]
+    if given:
+        names = ", ".join(name if name.isupper() else "--" + name.replace("_", "-") for name in given)
+        raise OptionError(f"{names} cannot be given with {option}: the recipe decides.", option, "Leave it out.")
 
 
 def _fail(error: LaminaError, as_json: bool, code: int) -> int:
     if as_json:
         _print_json({"error": error.to_json()})
     else:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")  # one line, whatever a library said
     return code
 
 

@@ -1,6 +1,6 @@
 """Interrupt: the first Ctrl-C asks the loop to stop at the next record, the second stops at once.
 
-Either way the caller gets Interrupted, which says how to go on.
+Either way the caller gets InterruptError, which says how to go on.
 """
 
 import shlex
@@ -13,7 +13,7 @@ from typing import Any
 from lamina.errors import TrainingError
 
 
-class Interrupted(TrainingError):
+class InterruptError(TrainingError):
     """The user stopped the run; it can be continued."""
 
     exit_code = 130  # as shells report Ctrl-C

@@ -189,7 +189,7 @@ def family_of(recipe: Recipe, facts: Facts) -> tuple[ModuleType, Shape]:
 
 def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None) -> Store:
     """The store of ``data``, made where it is not there yet."""
-    decides = {"task": repr(task), "facts": facts, "format": FORMAT}
+    decides = {"task": repr(task), "code": find.code_of(type(task)), "facts": facts, "format": FORMAT}
     return prepare(
         data, lambda raws: task.encode(raws, facts), lambda given: task.target(given, facts), decides, report
     )

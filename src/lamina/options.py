@@ -1,4 +1,5 @@
-"""Options of the command line that come from dataclasses, and values that are written in a way of their own."""
+"""Options of the command line: those that verbs share, those that come from dataclasses, and values written in a way of their
+own."""
 
 import ast
 import inspect
@@ -7,12 +8,28 @@ import re
 from collections.abc import Callable
 from dataclasses import fields
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from lamina.errors import OptionError
 from lamina.plan import Plan
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's directory, such as runs/flowers-1.", show_default=False)
+]
+DataPath = Annotated[str, typer.Argument(metavar="DATA", help="A folder or a file.", show_default=False)]
+Target = Annotated[str | None, typer.Option(help="The column that holds the answer, for a table.")]
+Group = Annotated[str | None, typer.Option(help="A column whose equal values stay on one side of the split.")]
+Time = Annotated[str | None, typer.Option("--time", help="A column in whose order the data are split.")]
+TaskName = Annotated[
+    str | None, typer.Option("--task", help="Its name, or a file that defines one; see `lamina tasks`.")
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the task; repeatable.")
+]
 
 
 def with_plan(function: Callable[..., None]) -> Callable[..., None]:
@@ -52,6 +69,11 @@ def seconds_of(text: str) -> float:
     if match is None:
         raise OptionError(f"{text!r} is not a time.", "--budget", "Write 90s, 10m or 1.5h.")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[(match[2] or "s")[0]]
+
+
+def corrected(message: str) -> str:
+    """What the parser says of an option that is not there, in the words that every other wrong name gets."""
+    return re.sub(r" \(Possible options?: (--[\w-]+)[^)]*\)", r'. Did you mean "\1"?', message)
 
 
 def settings_of(settings: list[str] | None) -> dict[str, Any]:

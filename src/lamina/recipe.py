@@ -68,7 +68,7 @@ class Recipe:
                 data["valid_share"],
                 data["test_share"],
                 data["fingerprint"],
-                tuple(stored["accept"]),
+                tuple(stored.get("accept", ())),
             )
         except (KeyError, TypeError) as error:
             raise RunError(

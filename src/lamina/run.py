@@ -186,6 +186,28 @@ class Run:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def listed(folder: Path) -> list[dict[str, Any]]:
+    """A row for each run below a folder: where, what, its score; a damaged one says so in ``state``."""
+    rows: list[dict[str, Any]] = []
+    for recipe in sorted(folder.glob("**/recipe.json")):
+        row = dict.fromkeys(("run", "task", "network", "metric", "value", "low", "high", "state"))
+        row |= {"run": str(recipe.parent), "state": "not finished"}
+        rows.append(row)
+        try:
+            run = Run.open(recipe.parent)
+            stored = run.read("recipe.json")
+            row |= {"task": stored["task"]["name"]}
+            row |= {"network": " ".join(filter(None, [stored["network"]["name"], stored["network"]["size"]]))}
+            if run.has("evaluation/test.json"):
+                name, score = next(iter(run.read("evaluation/test.json")["scores"].items()))
+                row |= {"metric": name, **{key: score[key] for key in ("value", "low", "high")}, "state": "proved"}
+        except RunError as error:
+            row |= {"state": error.what}
+        except (KeyError, TypeError, AttributeError):
+            row |= {"state": "its files are damaged"}
+    return rows
+
+
 def to_json_text(content: Any, indent: int | None = None) -> str:
     """Strict JSON: NaN and infinities become null, since other readers refuse them."""
     return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)

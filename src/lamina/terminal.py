@@ -1,6 +1,10 @@
 """What a person at a terminal sees: progress, decisions, findings, and the summary at the end."""
 
 import math
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +14,7 @@ from rich.table import Table
 
 from lamina.findings import Finding
 from lamina.records import Epoch, Step
+from lamina.watch import Quiet, Watch
 
 _LINES = 24  # of epochs, shown in all
 _STYLE = {"note": "cyan", "warning": "yellow", "stop": "red"}
@@ -52,6 +57,7 @@ class Terminal:
             f"[{colour}]{finding.severity}[/] [bold]{finding.kind}[/] {escape(finding.what)}{where} "
             f"[{colour}]→[/] {escape(finding.remedy)}",
             highlight=False,
+            soft_wrap=not self.console.is_terminal,
         )  # fmt: skip
 
     def progress(self, what: str, done: int, total: int) -> None:
@@ -88,6 +94,16 @@ class Terminal:
             self.bars.remove_task(self.work.pop("training"))
 
 
+@contextmanager
+def watching(quiet: bool) -> Iterator[Watch]:
+    """Who is told: the terminal, on standard error; nobody with --json."""
+    if quiet:
+        yield Quiet()
+        return
+    with Terminal(Console(stderr=True)) as terminal:
+        yield terminal
+
+
 def show_rows(rows: list[dict[str, Any]]) -> None:
     """Rows with the same keys, as a table on standard output."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -95,11 +111,29 @@ def show_rows(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         cells = (
-            f"{v:,.4g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else str(v or "")
+            f"{v:,.4g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else escape(str(v or ""))
             for v in row.values()
         )
         table.add_row(*cells)
     Console().print(table)
+
+
+def show_summary(path: Path, result: dict[str, Any], part: str, findings: list[Finding], seconds: float) -> None:
+    """What train and evaluate end with, on standard output: scores, verdict, findings, report, and what to do next."""
+    out = Console()
+    warnings = sum(finding.severity != "note" for finding in findings)
+    page = f"{escape(str(path / 'report' / 'index.html'))}   [dim](in {duration(seconds)})[/]"
+    lines = {
+        "Verdict": escape(result["verdict"]),
+        "Findings": f"{len(findings)}, {warnings} of them warnings or worse",
+        "Report": page,
+        "Next": f"lamina predict {escape(shlex.quote(str(path)))} INPUT...",
+    }
+    out.print()
+    out.print(scores_table(result, f"Scores on {escape(part)}, {result['examples']:,} examples"))
+    out.print()
+    for name, text in lines.items():
+        out.print(f"[bold]{name:8}[/] {text}", highlight=False, soft_wrap=name != "Verdict" or not out.is_terminal)
 
 
 def scores_table(result: dict[str, Any], title: str) -> Table:

@@ -19,7 +19,7 @@ from lamina.data.data import Source
 from lamina.errors import RunError, TrainingError, unknown
 from lamina.execution import Execution, Precision, default_device
 from lamina.findings import Finding
-from lamina.interrupt import Interrupt, Interrupted
+from lamina.interrupt import Interrupt, InterruptError
 from lamina.loop import Split, loop
 from lamina.model import Model
 from lamina.monitor.monitor import Monitor
@@ -31,7 +31,6 @@ from lamina.state import stream
 from lamina.tasks.task import Task
 from lamina.watch import Quiet, Watch
 
-INTERRUPT = "stopped.interrupt"
 SAMPLE = 2000  # training examples that are scored beside the validation part
 
 
@@ -194,19 +193,17 @@ def check(
 def finish(prepared: Prepared, watch: Watch) -> Model:
     """Train to the end of the plan, then prove and report.
 
-    Raises TrainingError when a finding stopped training, and Interrupted when the user did.
+    Raises TrainingError when a finding stopped training, and InterruptError when the user did.
     """
     try:
         ended = learn(prepared, watch)
         if ended is None:
             return conclude(prepared, watch)
     except KeyboardInterrupt:
-        raise Interrupted(prepared.run.path) from None
-    if ended.kind == INTERRUPT:
-        raise Interrupted(prepared.run.path)
-    remedy = (
-        f"{ended.remedy} What was reached is kept; to go on from the last good state: --resume --accept {ended.kind}."
-    )
+        raise InterruptError(prepared.run.path) from None
+    if ended.kind == "stopped.interrupt":
+        raise InterruptError(prepared.run.path)
+    remedy = f"{ended.remedy} The run is kept; to go on all the same: --resume RUN --accept {ended.kind}."
     raise TrainingError(ended.what, str(prepared.run.path), remedy)
 
 
@@ -247,7 +244,7 @@ def learn(prepared: Prepared, watch: Watch) -> Finding | None:
             if stopping:
                 return stopping[0]
             if interrupt.asked:
-                return Finding(INTERRUPT, "stop", "training was stopped by the user.", "")
+                return Finding("stopped.interrupt", "stop", "training was stopped by the user.", "")
     *_, last = run.records("step")  # of the log, since a resumed run may have had nothing left to do
     run.log({"kind": "end", "epochs": last["epoch"], "seconds": last["seconds"]})
     return None

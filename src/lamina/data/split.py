@@ -16,6 +16,8 @@ from lamina.findings import Finding
 
 FEWEST = 10
 """Examples below which nothing can be learned and measured."""
+MOST = {"valid": 5_000, "test": 10_000}
+"""Examples that a carved part has at most: more would measure little better, and be missed in training."""
 _BINS = 10
 
 
@@ -29,7 +31,7 @@ def complete(data: Data, seed: int, valid_share: float = 0.15, test_share: float
     Args:
         data: as read.
         seed: of what is carved.
-        valid_share: of the examples that are carved, 0 to 1.
+        valid_share: of the examples that are carved, 0 to 1; at most ``MOST`` examples are taken.
         test_share: likewise.
 
     Returns:
@@ -47,7 +49,8 @@ def complete(data: Data, seed: int, valid_share: float = 0.15, test_share: float
     counts = {name: int((part == name).sum()) for name in ("train", "valid", "test")}
     carved = np.flatnonzero(part == "train")
     _refuse_too_few(data, carved)
-    shares = {"test": 0.0 if counts["test"] else test_share, "valid": 0.0 if counts["valid"] else valid_share}
+    asked = {"test": 0.0 if counts["test"] else test_share, "valid": 0.0 if counts["valid"] else valid_share}
+    shares = {name: min(share, MOST[name] / len(carved)) for name, share in asked.items()}
     if not any(shares.values()):
         return replace(data, part=part, notes=(*data.notes, "Training, validation and test part are the source's own."))
     if data.times is not None:

@@ -8,8 +8,11 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from lamina.errors import DataError, TrainingError
 
 FORMAT = 1
 _CHUNK = 128  # examples that one worker encodes at a time
+_ABANDONED = 86_400.0  # seconds after which nobody is building a store any more
 
 Encode = Callable[[Raws], Arrays]
 Target = Callable[[np.ndarray], Arrays]
@@ -80,11 +84,15 @@ def prepare(data: Data, encode: Encode, target: Target, decides: Any, report: Re
     key.update(json.dumps([FORMAT, data.fingerprint(), decides], sort_keys=True, default=str).encode())
     folder = cache_folder() / "store" / key.hexdigest()
     if not (folder / "store.json").exists():
-        partial = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+        partial = Path()
         try:
-            partial.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)  # one without store.json was not left by us
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(folder.parent)
+            partial = Path(tempfile.mkdtemp(".partial", f"{folder.name}.", folder.parent))
             _build(data, encode, target, partial, report)
-            if not folder.exists():  # another process may have been quicker
+            _flush(partial)
+            with suppress(OSError):  # another process may have been quicker
                 partial.rename(folder)
         except OSError as error:
             raise TrainingError(
@@ -93,7 +101,8 @@ def prepare(data: Data, encode: Encode, target: Target, decides: Any, report: Re
                 "Make room, or set LAMINA_CACHE to a folder on a disk that has some.",
             ) from None
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            if partial.name:
+                shutil.rmtree(partial, ignore_errors=True)
     return _open(folder)
 
 
@@ -160,6 +169,21 @@ def _build(data: Data, encode: Encode, target: Target, folder: Path, report: Rep
     for array in files.values():
         array.flush()  # type: ignore[attr-defined]
     (folder / "store.json").write_text(json.dumps({"format": FORMAT, "failures": failures}))
+
+
+def _sweep(parent: Path) -> None:
+    """Remove what processes that were killed left behind."""
+    for partial in parent.glob("*.partial"):
+        with suppress(OSError):
+            if time.time() - partial.stat().st_mtime > _ABANDONED:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Bring every file onto the disk, so that a power cut after the renaming finds the store whole."""
+    for file in folder.iterdir():
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())
 
 
 def _reserve(file: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, Any]:

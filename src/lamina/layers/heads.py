@@ -12,13 +12,18 @@ class ImageClassifier(nn.Module):
         mean: of the training pixels, per channel, between 0 and 255.
         deviation: of the training pixels, per channel.
         classes: how many logits.
+        mirror: in evaluation, look at each picture mirrored, too, and answer with the mean of both probabilities; for
+            pictures that were mirrored in training (Krizhevsky et al. 2012 averaged over such views).
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, backbone: nn.Module, mean: list[float], deviation: list[float], classes: int) -> None:
+    def __init__(
+        self, backbone: nn.Module, mean: list[float], deviation: list[float], classes: int, mirror: bool = False
+    ) -> None:
         super().__init__()
+        self.mirror = mirror
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("deviation", torch.tensor(deviation).view(1, -1, 1, 1))
         self.backbone = backbone
@@ -31,8 +36,14 @@ class ImageClassifier(nn.Module):
         pixels = image.permute(0, 3, 1, 2).contiguous(
             memory_format=torch.channels_last
         )  # (batch, channels, side, side)
-        features = self.backbone((pixels.to(self.mean.dtype) - self.mean) / self.deviation)
-        logits: Tensor = self.head(self.pool(features).flatten(1))
+        scaled = (pixels.to(self.mean.dtype) - self.mean) / self.deviation
+        if self.training or not self.mirror:
+            return self._logits(scaled)
+        both = torch.stack((self._logits(scaled), self._logits(scaled.flip(3))))  # (2, batch, classes)
+        return both.float().softmax(2).mean(0).clamp_min(1e-12).log()
+
+    def _logits(self, scaled: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.pool(self.backbone(scaled)).flatten(1))
         return logits
 
 

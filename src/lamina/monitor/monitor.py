@@ -1,5 +1,6 @@
 """Monitor: reads the records of a run as they come, and says what is wrong in words. It cannot touch the training."""
 
+import math
 import pkgutil
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -45,10 +46,17 @@ class Monitor:
     def recall(self, records: list[dict[str, Any]]) -> None:
         """Take in what a resumed run has logged already; nothing is said twice."""
         for record in records:
-            fields = {name: value for name, value in record.items() if name != "kind"}
+            fields = {name: _number(value) for name, value in record.items() if name != "kind"}
             if record["kind"] == "step":
                 self.history.steps.append(Step(**fields))
             elif record["kind"] == "epoch":
                 self.history.epochs.append(Epoch(**fields))
             elif record["kind"] == "finding":
                 self.told.add(record["finding"]["kind"])
+
+
+def _number(value: Any) -> Any:
+    """What is not finite is null in the log, since JSON has no word for it."""
+    if isinstance(value, dict):
+        return {name: _number(item) for name, item in value.items()}
+    return math.nan if value is None else value

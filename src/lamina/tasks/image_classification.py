@@ -126,7 +126,8 @@ class ImageClassification(Task):
 
     def network(self, backbone: nn.Module, facts: Facts) -> nn.Module:
         """Pixels → normalisation → backbone → mean over the grid → linear."""
-        return ImageClassifier(backbone, facts["mean"], facts["deviation"], len(facts["classes"]))
+        flip = facts["augmentation"]["flip"]
+        return ImageClassifier(backbone, facts["mean"], facts["deviation"], len(facts["classes"]), flip)
 
     def augment(self, batch: Batch, facts: Facts, generator: torch.Generator) -> Batch:
         """Flip, shift, crop, colour, erase and mix, each image in its own way."""
