@@ -103,7 +103,7 @@ class Model:
             examples.groups,
         )  # fmt: skip
         store = encoded(self.task, self.facts, every, report)
-        return self.prove(every, store, source.name, 0)
+        return self.prove(every, store, f"on-{source.name}", 0)  # never the name of the run's own proof
 
     def explain(self) -> dict[str, Any]:
         """The network's layers, with shapes, parameters and FLOPs, and the totals."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lamina import find
 from lamina.audit.audit import audit, corrupt
 from lamina.data.data import Data, Source
+from lamina.data.pictures import sheet
 from lamina.data.store import Store
 from lamina.environment import environment
 from lamina.errors import DataError, RunError
@@ -194,11 +195,10 @@ def _create(
     run.write("environment.json", environment())
     run.write("layers.json", layers)
     generator = torch.Generator().manual_seed(recipe.plan.seed)
-    picture = recipe.task.picture(
-        recipe.task.augment(store.batch(_some(rows, PICTURED, recipe.plan.seed)), facts, generator), facts
-    )
-    if picture is not None:
-        run.write("pictures/augmented.png", picture)
+    seen = recipe.task.augment(store.batch(_some(rows, PICTURED, recipe.plan.seed)), facts, generator).inputs
+    images = [tensor for tensor in seen.values() if tensor.ndim == 4 and tensor.shape[3] in (1, 3)]
+    if images:  # (batch, side, side, channels)
+        run.write("pictures/augmented.png", sheet(images[0].clamp(0, 255).byte().numpy()))
     return run
 
 

@@ -1,12 +1,12 @@
 """Recipe: all that is needed to repeat a run. It is ``recipe.json`` of a run, as typed fields."""
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import lamina
 from lamina import find
 from lamina.data.data import Source
-from lamina.errors import RunError, unknown
+from lamina.errors import OptionError, RunError, unknown
 from lamina.execution import Execution
 from lamina.plan import Plan
 from lamina.run import Run
@@ -82,7 +82,23 @@ def with_options(task: type[Task], options: dict[str, Any]) -> Task:
     for name in options:
         if name not in known:
             raise unknown(f"option of {find.name_of(task)}", name, known)
-    return task(**{name: tuple(value) if isinstance(value, list) else value for name, value in options.items()})
+    hints = get_type_hints(task)
+    for name, value in options.items():
+        if not _fits(value, hints[name]):
+            wanted = str(hints[name]).replace("typing.Literal", "one of ").replace("<class '", "").replace("'>", "")
+            raise OptionError(f"{value!r} was given; it must be {wanted}.", f"--set {name}", "Change it.")
+    return task(**options)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type: a class, a choice of values, or one of several types."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_args(hint):
+        return any(_fits(value, one) for one in get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
 
 
 def changed(plan: Plan, overrides: dict[str, Any]) -> Plan:

@@ -22,7 +22,7 @@ from lamina.data.classes import class_answers, class_facts, class_targets
 from lamina.data.data import Arrays, Data, Raws, Source
 from lamina.data.mirror import mirror_trial
 from lamina.data.store import encode_each
-from lamina.errors import DataError
+from lamina.errors import DataError, OptionError
 from lamina.exhibits import Exhibit
 from lamina.layers import augmentation, losses
 from lamina.layers.heads import ImageClassifier
@@ -73,6 +73,12 @@ class ImageClassification(Task):
         """Find the images and their classes."""
         if source.path is None:
             return images.image_arrays(source)
+        if source.path.is_dir() and (source.group or source.time):
+            raise OptionError(
+                "class folders have no columns to split by.",
+                "--group, --time",
+                "Name a table with a column of image paths.",
+            )
         if idx.is_idx(source.path):
             return idx.idx(source)
         return images.image_folders(source) if source.path.is_dir() else images.image_column(source)
@@ -170,11 +176,6 @@ class ImageClassification(Task):
     def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
         """Confusion matrix, scores per class, and how far probabilities can be believed."""
         return classification.exhibits(outputs, targets, facts["classes"])
-
-    def picture(self, batch: Batch, facts: Facts) -> bytes | None:
-        """A sheet of training images as the network sees them."""
-        pixels = batch.inputs["image"].clamp(0, 255).byte().numpy()  # (batch, side, side, channels)
-        return pictures.sheet(pixels)
 
     def show(self, raws: Raws, facts: Facts) -> list[Shown]:
         """The images, as small PNGs."""

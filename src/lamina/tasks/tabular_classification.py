@@ -24,7 +24,7 @@ from lamina.layers.heads import TableHead
 from lamina.layers.shapes import Table
 from lamina.metrics import classification
 from lamina.metrics.metric import Metric
-from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Task
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,3 @@ class TabularClassification(Task):
     def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
         """Confusion matrix, scores per class, and how far probabilities can be believed."""
         return classification.exhibits(outputs, targets, facts["classes"])
-
-    def show(self, raws: Raws, facts: Facts) -> list[Shown]:
-        """The rows."""
-        return rows.shown(raws)

@@ -24,7 +24,7 @@ from lamina.layers.heads import TableHead
 from lamina.layers.shapes import Table
 from lamina.metrics import regression
 from lamina.metrics.metric import Metric
-from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Task
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,3 @@ class TabularRegression(Task):
         """Predicted against true values."""
         target = facts["target"]
         return [regression.predicted_against_true(outputs, targets, target["mean"], target["deviation"])]
-
-    def show(self, raws: Raws, facts: Facts) -> list[Shown]:
-        """The rows."""
-        return rows.shown(raws)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lamina.batch import Batch, Loss, Tensors
 from lamina.data.data import Arrays, Data, Raws, Source
+from lamina.data.rows import shown
 from lamina.exhibits import Exhibit
 from lamina.layers.shapes import Shape
 from lamina.metrics.metric import Metric
@@ -122,10 +123,6 @@ class Task(ABC):
         """What an evaluation shows beside its scores, such as a confusion matrix."""
         return []
 
-    def picture(self, batch: Batch, facts: Facts) -> bytes | None:
-        """A PNG of training examples as the network sees them, after ``augment``; None when there is nothing to see."""
-        return None
-
     def show(self, raws: Raws, facts: Facts) -> list[Shown]:
         """What a person looks at, for each of these examples."""
-        return [{"text": str(raw)} for raw in raws]
+        return shown(raws)
