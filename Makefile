@@ -12,17 +12,17 @@ help: ## this list
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Lamina needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable . --group dev --group docs
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --compile-bytecode --editable . --group dev --group docs
 	touch .venv/done
 
 demo: .venv/done ## train on handwritten digits, from start to report
 	$(BIN)/lamina demo
 
 test: .venv/done ## the fast tests
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: .venv/done ## all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: .venv/done ## format, lint, types; layers and budgets are tests
 	$(BIN)/ruff format --check src tests benchmarks docs

@@ -18,11 +18,13 @@ from lamina.options import (
     DataPath,
     Group,
     Json,
+    MaybeData,
     RunPath,
     Settings,
     Target,
     TaskName,
     Time,
+    Version,
     corrected,
     settings_of,
     with_plan,
@@ -35,13 +37,19 @@ DEMO_SECONDS = 30.0  # up to the end of training
 
 app = typer.Typer(
     name="lamina",
-    help="Train neural networks by the book: from data to a proved, saved, reported model.\n\n"
-    "Start with: lamina train FOLDER   or   lamina train TABLE.csv --target COLUMN   or   lamina demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def start(version: Version = False) -> None:
+    """Train neural networks by the book: from data to a proved, saved, reported model.
+
+    Start with: lamina train FOLDER   or   lamina train TABLE.csv --target COLUMN   or   lamina demo
+    """
 
 
 def main() -> None:
@@ -53,9 +61,8 @@ def main() -> None:
         code = _fail(error, wants_json, error.exit_code)
     except typer.TyperException as error:
         name = getattr(getattr(error, "ctx", None), "command_path", "lamina")
-        wrong = OptionError(
-            corrected(error.format_message()), remedy=f"`{name} --help` shows the options and an example."
-        )
+        remedy = f"`{name} --help` shows the options and an example."
+        wrong = OptionError(corrected(error.format_message()), remedy=remedy)
         code = _fail(wrong, wants_json, 2)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail(LaminaError("stopped by Ctrl-C."), wants_json, 130)
@@ -74,9 +81,7 @@ def main() -> None:
 @app.command()
 @with_plan
 def train(
-    data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="A folder or a table.", show_default=False)
-    ] = None,
+    data: MaybeData = None,
     task: TaskName = None,
     target: Target = None,
     group: Group = None,

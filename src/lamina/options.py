@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+import lamina
 from lamina.errors import OptionError
 from lamina.plan import Plan
 
@@ -21,6 +22,7 @@ RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run's directory, such as runs/flowers-1.", show_default=False)
 ]
 DataPath = Annotated[str, typer.Argument(metavar="DATA", help="A folder or a file.", show_default=False)]
+MaybeData = Annotated[str | None, typer.Argument(metavar="DATA", help="A folder or a file.", show_default=False)]
 Target = Annotated[str | None, typer.Option(help="The column that holds the answer, for a table.")]
 Group = Annotated[str | None, typer.Option(help="A column whose equal values stay on one side of the split.")]
 Time = Annotated[str | None, typer.Option("--time", help="A column in whose order the data are split.")]
@@ -30,6 +32,15 @@ TaskName = Annotated[
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the task; repeatable.")
 ]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lamina {lamina.__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version.")]
 
 
 def with_plan(function: Callable[..., None]) -> Callable[..., None]:

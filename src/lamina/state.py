@@ -52,7 +52,7 @@ class State:
 
     def t(self) -> float:
         """The share of the budget that is spent: in steps, or in time where that is more."""
-        spent = self.step / (self.plan.epochs * self._batches_per_epoch())
+        spent = self.step / (self.plan.epochs * batches_per_epoch(len(self.rows), self.plan))
         return spent if self.plan.budget is None else min(1.0, max(spent, self.tick() / self.plan.budget))
 
     def finished(self) -> bool:
@@ -67,7 +67,7 @@ class State:
     def batches(self) -> list[Tensor]:
         """This epoch's batches: every row once, in an order of its own, in pieces of nearly equal length."""
         order = np.random.default_rng([self.plan.seed, self.epoch]).permutation(len(self.rows))
-        return list(self.rows[torch.from_numpy(order)].tensor_split(self._batches_per_epoch()))
+        return list(self.rows[torch.from_numpy(order)].tensor_split(batches_per_epoch(len(self.rows), self.plan)))
 
     def generator(self, device: torch.device) -> torch.Generator:
         """Randomness of this step's augmentation; dropout's is seeded here too."""
@@ -79,7 +79,8 @@ class State:
         self.step += 1
         self.position += 1
         self.examples += examples
-        self._average()
+        if self.average is not None and self.plan.ema is not None:
+            average(self.average, self.network, min(self.plan.ema, self.step / (10 + self.step)))  # faster at the start
 
     def judge(self, score: float, better: str) -> bool:
         """Whether a validation score is the best so far."""
@@ -107,7 +108,7 @@ class State:
         optimizer = self.optimizer(player)
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         gradients: list[Tensor] = [p.grad for p in parameters]
-        norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))) / count
+        norm = nn.utils.get_total_norm(gradients) / count
         scale = 1 / torch.as_tensor(count, dtype=norm.dtype, device=norm.device)
         if self.plan.clip is not None:
             scale = scale * (self.plan.clip / (norm + 1e-6)).clamp(max=1.0)
@@ -166,20 +167,6 @@ class State:
             optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         return int(header["log_size"])
 
-    def _batches_per_epoch(self) -> int:
-        return max(1, -(-len(self.rows) // self.plan.batch_size))
-
-    def _average(self) -> None:
-        """Move the averaged weights towards the present ones (Polyak & Juditsky 1992), faster at the start."""
-        if self.average is None or self.plan.ema is None:
-            return
-        decay = min(self.plan.ema, self.step / (10 + self.step))
-        present, averaged = self.network.state_dict(), self.average.state_dict()
-        floats = [name for name, tensor in present.items() if tensor.is_floating_point()]
-        torch._foreach_lerp_([averaged[name] for name in floats], [present[name] for name in floats], 1 - decay)
-        for name in present.keys() - set(floats):
-            averaged[name].copy_(present[name])
-
 
 def save_checkpoint(run: Run, state: State) -> None:
     """Keep the state in the run, and the one before it; one that is not finite is not worth keeping."""
@@ -219,6 +206,20 @@ def restore_checkpoint(run: Run, state: State) -> bool:
     if files or list((run.path / "checkpoints").glob("*.damaged")):
         raise RunError("its checkpoints are damaged.", str(run.path), "Train again: `lamina train --recipe RUN`.")
     return False
+
+
+def batches_per_epoch(rows: int, plan: Plan) -> int:
+    """How many batches a pass over so many rows has; none is dropped."""
+    return max(1, -(-rows // plan.batch_size))
+
+
+def average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move averaged weights towards the network's by the share 1 - ``decay`` (Polyak & Juditsky 1992); counters are copied."""
+    past, present = averaged.state_dict(), network.state_dict()
+    floats = [name for name, tensor in present.items() if tensor.is_floating_point()]
+    torch._foreach_lerp_([past[name] for name in floats], [present[name] for name in floats], 1 - decay)
+    for name in present.keys() - set(floats):
+        past[name].copy_(present[name])
 
 
 def seed_everywhere(seed: int, device: torch.device) -> None:

@@ -1,9 +1,11 @@
 """Not learning: after a fair share of the budget the network is no better than at its start.
 
-The training loss of the last stretch is compared with the first one. A network that learns anything lowers it by far more
-than its spread between stretches; one that does not is told so when a quarter of the budget is spent.
+The training loss of the latest quarter of the records is compared with that of the first quarter. A network that learns
+anything lowers it by far more than their spread; one that surely does not, by not even 5 %, is told so when a quarter of the
+budget is spent. A network that has learned it all within its first steps shows in its first record.
 """
 
+import math
 import statistics
 
 from lamina.findings import Finding
@@ -11,7 +13,8 @@ from lamina.monitor.monitor import History
 
 SHARE = 0.25  # of the budget that must be spent before a judgement
 FEWEST = 8  # records, so that the spread is known
-LEAST = 0.02  # relative fall below which nothing was learned
+LEAST = 0.05  # relative fall below which nothing was learned
+ERRORS = 3.0  # standard errors by which this must be sure, since the question is asked anew at each record
 
 
 def find(history: History) -> Finding | None:
@@ -20,11 +23,14 @@ def find(history: History) -> Finding | None:
     if len(steps) < FEWEST or steps[-1].t < SHARE:
         return None
     player = next(iter(steps[0].loss))
-    losses = [step.loss[player] for step in steps]
-    quarter = max(2, len(losses) // 4)
-    first, last = statistics.mean(losses[:quarter]), statistics.mean(losses[-quarter:])
-    spread = statistics.stdev(losses[-quarter:]) / quarter**0.5
-    if first - last > max(LEAST * abs(first), 2 * spread):
+    quarter = max(2, len(steps) // 4)
+    early, late = ([step.loss[player] for step in part] for part in (steps[:quarter], steps[-quarter:]))
+    if not all(map(math.isfinite, early + late)):
+        return None
+    first, last = statistics.fmean(early), statistics.fmean(late)
+    error = math.sqrt((statistics.variance(early) + statistics.variance(late)) / quarter)
+    most = first - last + ERRORS * error  # that the loss may have fallen, for all that is known
+    if most > LEAST * abs(first) or early[0] - last > ERRORS * statistics.stdev(late) + LEAST * abs(first):
         return None
     if _at_floor(history):
         return None
@@ -34,7 +40,7 @@ def find(history: History) -> Finding | None:
         f"The training loss does not fall: {first:.4g} at the start, {last:.4g} after {steps[-1].t:.0%} of the budget.",
         "Check that the answers can be told from the inputs; try another learning rate (--lr) or a larger network (--size).",
         (f"step {steps[-1].step}",),
-        evidence={"first": first, "last": last, "spread": spread, "t": steps[-1].t},
+        evidence={"first": first, "last": last, "error": error, "t": steps[-1].t},
     )
 
 

@@ -121,7 +121,7 @@ def plan(shape: Image, examples: int) -> Plan:
 
     As many epochs as make 6,000 steps, between 40 and 100; where the time for that is not given, fewer.
     """
-    batch = 128 if examples >= 8192 else 64
+    batch = 128 if examples >= 8192 else 64 if examples >= 1024 else 32
     epochs = min(100, max(40, round(6000 * batch / max(1, examples))))
     return Plan(epochs, None, batch, optimizer="muon", lr=0.03, weight_decay=0.1, momentum=0.95, warmup=0.1)
 
