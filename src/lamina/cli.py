@@ -174,9 +174,7 @@ def predict(
 @app.command()
 def evaluate(
     run: RunPath,
-    data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="Other labelled data.", show_default=False)
-    ] = None,
+    data: MaybeData = None,
     target: Target = None,
     as_json: Json = False,
 ) -> None:
