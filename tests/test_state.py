@@ -99,7 +99,9 @@ def test_no_checkpoint_is_no_error(tmp_path: Path) -> None:
     assert not restore_checkpoint(Run.create(tmp_path, {}), fresh(Plan()))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "empty", "noise", *(f"bit {share}" for share in (0, 0.001, 0.05, 0.5, 1))])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "empty", "noise", *(f"bit {share}" for share in (0, 0.001, 0.05, 0.5, 1))]
+)
 def test_a_damaged_one_falls_back_to_the_one_before_and_says_so(tmp_path: Path, damage: str) -> None:
     plan = PLANS["adamw"]
     run, _ = run_with(tmp_path, plan, 3)
@@ -174,7 +176,13 @@ def test_randomness_follows_from_seed_and_step() -> None:
 
 def test_the_best_score_is_judged_by_its_direction() -> None:
     state = fresh(Plan())
-    assert [state.judge(score, "higher") for score in (0.5, 0.4, float("nan"), 0.5, 0.6)] == [True, False, False, False, True]
+    assert [state.judge(score, "higher") for score in (0.5, 0.4, float("nan"), 0.5, 0.6)] == [
+        True,
+        False,
+        False,
+        False,
+        True,
+    ]
     assert state.stale == 0
     state = fresh(Plan(patience=2))
     assert [state.judge(score, "lower") for score in (0.5, 0.6, 0.7)] == [True, False, False]

@@ -61,8 +61,7 @@ def main() -> None:
         code = _fail(error, wants_json, error.exit_code)
     except typer.TyperException as error:
         name = getattr(getattr(error, "ctx", None), "command_path", "lamina")
-        remedy = f"`{name} --help` shows the options and an example."
-        wrong = OptionError(corrected(error.format_message()), remedy=remedy)
+        wrong = OptionError(corrected(error.format_message()), remedy=f"`{name} --help` shows an example.")
         code = _fail(wrong, wants_json, 2)
     except (KeyboardInterrupt, typer.Abort):
         code = _fail(LaminaError("stopped by Ctrl-C."), wants_json, 130)

@@ -1,0 +1,74 @@
+import pytest
+import torch
+from torch import nn
+
+from lamina.optimizers import build, groups_of, orthogonalised
+from lamina.plan import Plan
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    model = nn.Sequential()
+    model.add_module("filters", nn.Conv2d(2, 4, 3))
+    model.add_module("norm", nn.BatchNorm2d(4))
+    model.add_module("words", nn.Embedding(5, 3))
+    model.add_module("head", nn.Linear(4, 2))
+    return model
+
+
+def test_only_matrices_and_filters_decay() -> None:
+    model = network()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    hidden, head, spared = ([names[id(p)] for p in group] for group in groups_of(model))
+    assert hidden == ["filters.weight"]
+    assert head == ["head.weight"]
+    assert set(spared) == {"filters.bias", "norm.weight", "norm.bias", "words.weight", "head.bias"}
+
+
+def test_a_module_can_spare_its_own_and_frozen_ones_are_left_out() -> None:
+    layer = nn.Linear(3, 3)
+    layer.undecayed = ("weight",)  # type: ignore[assignment]
+    layer.bias.requires_grad_(False)
+    hidden, head, spared = groups_of(nn.Sequential(layer))
+    assert (hidden, head) == ([], [])
+    assert spared[0] is layer.weight
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
+def test_every_parameter_is_in_one_group_and_falls_downhill(name: str) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 1))
+    optimizer = build(model, Plan(optimizer=name, lr=0.02))  # type: ignore[arg-type]
+    grouped = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(map(id, grouped)) == sorted(map(id, model.parameters()))
+    x = torch.randn(64, 6)
+    values = []
+    for _ in range(40):
+        loss = (model(x)[:, 0] - x[:, 0]).square().mean()
+        values.append(float(loss.detach()))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert values[-1] < 0.5 * values[0]
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
+def test_decay_alone_shrinks_matrices_and_nothing_else(name: str) -> None:
+    model = network()
+    optimizer = build(model, Plan(optimizer=name, lr=0.1, weight_decay=0.5))  # type: ignore[arg-type]
+    before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for key, parameter in model.named_parameters():
+        shrunk = float(parameter.detach().norm()) < 0.99 * float(before[key].norm())
+        assert shrunk == (key in ("filters.weight", "head.weight")), key
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (4, 20), (20, 4)])
+def test_orthogonalised_has_singular_values_near_one(shape: tuple[int, int]) -> None:
+    matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0)) * 37
+    singular = torch.linalg.svdvals(orthogonalised(matrix))
+    assert orthogonalised(matrix).shape == matrix.shape
+    assert float(singular.max()) < 1.3
+    assert float(singular.median()) > 0.6
