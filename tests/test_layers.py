@@ -10,7 +10,7 @@ import lamina
 from lamina import _HOMES
 
 ORDER = """
-errors findings records batch exhibits
+errors findings records batch exhibits writing
 plan watch environment interrupt baselines
 layers metrics
 data

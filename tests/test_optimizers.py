@@ -19,8 +19,10 @@ def network() -> nn.Module:
 def test_only_matrices_and_filters_decay() -> None:
     model = network()
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    hidden, head, spared = ([names[id(p)] for p in group] for group in groups_of(model))
-    assert hidden == ["filters.weight"]
+    model.add_module("bare", nn.Conv2d(4, 4, 3, bias=False))
+    names[id(model.bare.weight)] = "bare.weight"
+    filters, matrices, head, spared = ([names[id(p)] for p in group] for group in groups_of(model))
+    assert (filters, matrices) == (["bare.weight"], ["filters.weight"])
     assert head == ["head.weight"]
     assert set(spared) == {"filters.bias", "norm.weight", "norm.bias", "words.weight", "head.bias"}
 
@@ -29,8 +31,8 @@ def test_a_module_can_spare_its_own_and_frozen_ones_are_left_out() -> None:
     layer = nn.Linear(3, 3)
     layer.undecayed = ("weight",)  # type: ignore[assignment]
     layer.bias.requires_grad_(False)
-    hidden, head, spared = groups_of(nn.Sequential(layer))
-    assert (hidden, head) == ([], [])
+    *others, spared = groups_of(nn.Sequential(layer))
+    assert others == [[], [], []]
     assert spared[0] is layer.weight
 
 
@@ -55,7 +57,7 @@ def test_every_parameter_is_in_one_group_and_falls_downhill(name: str) -> None:
 @pytest.mark.parametrize("name", ["adamw", "sgd", "muon"])
 def test_decay_alone_shrinks_matrices_and_nothing_else(name: str) -> None:
     model = network()
-    optimizer = build(model, Plan(optimizer=name, lr=0.1, weight_decay=0.5))  # type: ignore[arg-type]
+    optimizer = build(model, Plan(optimizer=name, lr=0.2, weight_decay=0.9))  # type: ignore[arg-type]
     before = {key: parameter.detach().clone() for key, parameter in model.named_parameters()}
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)

@@ -21,6 +21,7 @@ from lamina.metrics.metric import Metric, Score, scores
 from lamina.metrics.paired import LEVEL, paired
 from lamina.run import Run
 from lamina.tasks.task import Facts, Task
+from lamina.writing import number
 
 MISTAKES = 12
 BASELINE_ROWS = 50_000  # training examples that a baseline sees at most; more would take longer than the network
@@ -97,7 +98,7 @@ def verdict(
     """In words: the first metric's score, and whether the network is better than the best baseline."""
     name, metric = next(iter(metrics.items()))
     own = reached[name]
-    said = f"{name.replace('_', ' ')} {_number(own.value)} (95 % interval {_number(own.low)} to {_number(own.high)})"
+    said = f"{name.replace('_', ' ')} {number(own.value)} (95 % interval {number(own.low)} to {number(own.high)})"
     if not rivals:
         return f"{said}."
     sign = 1 if metric.better == "higher" else -1
@@ -105,15 +106,15 @@ def verdict(
     other = metric.value(rivals[best][name])
     gap = paired(metric, rows[name], rivals[best][name], groups=groups)
     rival = best.replace("_", " ")
-    interval = f"difference {_number(gap.value)}, 95 % interval {_number(gap.low)} to {_number(gap.high)}"
+    interval = f"difference {number(gap.value)}, 95 % interval {number(gap.low)} to {number(gap.high)}"
     if not gap.p < LEVEL:
         return (
-            f"{said}. The best baseline, {rival}, has {_number(other)}: the network is not proved to be "
+            f"{said}. The best baseline, {rival}, has {number(other)}: the network is not proved to be "
             f"better ({interval}). Prefer the simple one, or gather more data."
         )
     if sign * gap.value > 0:
-        return f"{said}: better than the best baseline, {rival}, with {_number(other)} ({interval})."
-    return f"{said}: worse than the baseline {rival}, with {_number(other)} ({interval}). Use the simple one."
+        return f"{said}: better than the best baseline, {rival}, with {number(other)} ({interval})."
+    return f"{said}: worse than the baseline {rival}, with {number(other)} ({interval}). Use the simple one."
 
 
 def _baselines(
@@ -164,8 +165,4 @@ def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found:
 
 
 def _short(value: Any) -> str:
-    return _number(float(value)) if isinstance(value, float | np.floating) else str(value)
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}"
+    return number(float(value)) if isinstance(value, float | np.floating) else str(value)

@@ -15,6 +15,7 @@ from rich.table import Table
 from lamina.findings import Finding
 from lamina.records import Epoch, Step
 from lamina.watch import Quiet, Watch
+from lamina.writing import duration, number
 
 _LINES = 24  # of epochs, shown in all
 _STYLE = {"note": "cyan", "warning": "yellow", "stop": "red"}
@@ -80,11 +81,11 @@ class Terminal:
             self.bars.update(self.work["training"], completed=record.t, state=state)
             return
         name, value = next(iter(record.valid.items()))
-        self.score = f"{name} {_number(value)}"
+        self.score = f"{name} {number(value)}"
         if self.console.is_terminal and (record.t >= 1 or (record.t - self.shown) * _LINES >= 1):
             self.shown = record.t
             loss = next(iter(record.loss.values()))
-            scores = "  ".join(f"{key} {_number(number)}" for key, number in list(record.valid.items())[:2])
+            scores = "  ".join(f"{key} {number(score)}" for key, score in list(record.valid.items())[:2])
             mark = " [green]best[/]" if record.best else ""
             self.console.print(
                 f"epoch {record.epoch:>3}  loss {loss:.4f}  {scores}  [dim]{record.seconds:.1f} s[/]{mark}",
@@ -146,23 +147,7 @@ def scores_table(result: dict[str, Any], title: str) -> Table:
         table.add_column(baseline.replace("_", " "), justify="right", style="dim")
     for name, score in result["scores"].items():
         arrow = "↑" if score["better"] == "higher" else "↓"
-        interval = f"{_number(score['low'])} – {_number(score['high'])}"
-        others = [_number(values[name]["value"]) for values in result["baselines"].values()]
-        table.add_row(f"{name} {arrow}", _number(score["value"]), interval, *others)
+        interval = f"{number(score['low'])} – {number(score['high'])}"
+        others = [number(values[name]["value"]) for values in result["baselines"].values()]
+        table.add_row(f"{name} {arrow}", number(score["value"]), interval, *others)
     return table
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 05 s, 1 h 12 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def _number(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}" if abs(value) >= 1 else f"{value:.4f}"

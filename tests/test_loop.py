@@ -1,0 +1,174 @@
+"""The loop as a generator: closing it, its budget, patience, averaged weights, and a loss that is no number."""
+
+import math
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from lamina import loop as loops
+from lamina import training
+from lamina.errors import TrainingError
+from lamina.loop import Split, evaluate, loop
+from lamina.model import Model, build
+from lamina.plan import Plan
+from lamina.prepare import Prepared
+from lamina.records import Epoch, Step
+from lamina.run import Run
+from lamina.state import State, restore_checkpoint
+from lamina.watch import Quiet
+from trained import Trained
+
+on_a_table = pytest.mark.parametrize("trained", ["tabular_classification"], indirect=True)
+PLAN = Plan(epochs=4, batch_size=64, lr=2e-3, ema=0.9)
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "LOG_EVERY", 2)
+
+
+def prepared(trained: Trained, plan: Plan, path: Path) -> Prepared:
+    """A new run on the trained one's data, with a tiny network."""
+    recipe = replace(trained.model.recipe, size="tiny", plan=plan)
+    run = Run.create(path, recipe.to_json())
+    run.write("facts.json", trained.model.facts)
+    run.write("layers.json", trained.model.explain())
+    network = build(recipe, trained.model.facts)
+    return Prepared(run, recipe, trained.model.facts, trained.data, trained.store, network)
+
+
+def records_of(ready: Prepared, network: nn.Module | None = None):  # type: ignore[no-untyped-def]
+    rows = [ready.store.rows_of(ready.data, part) for part in ("train", "valid")]
+    split = Split(*rows, rows[0][:50])
+    return loop(
+        network or ready.network, ready.recipe.task, ready.facts, ready.store, split, ready.recipe.plan,
+        ready.recipe.execution, ready.run,
+    )  # fmt: skip
+
+
+def ended(ready: Prepared) -> dict[str, torch.Tensor]:
+    return load_file(max((ready.run.path / "checkpoints").glob("*.safetensors")))
+
+
+@on_a_table
+@pytest.mark.parametrize("moment", [0, 2, 5])
+def test_closing_leaves_a_checkpoint_that_continues_to_the_same_weights(
+    trained: Trained, tmp_path: Path, moment: int
+) -> None:
+    whole, cut = prepared(trained, PLAN, tmp_path / "whole"), prepared(trained, PLAN, tmp_path / "cut")
+    expected = list(records_of(whole))
+    with closing(records_of(cut)) as records:
+        seen = [next(records) for _ in range(moment + 1)]
+    seen += records_of(cut, build(cut.recipe, cut.facts))
+    assert [type(record) for record in seen] == [type(record) for record in expected]
+    assert [record.loss for record in seen] == [record.loss for record in expected]
+    first, second = ended(whole), ended(cut)
+    assert all(torch.equal(first[name], second[name]) for name in first.keys() | second.keys())
+
+
+@on_a_table
+def test_epochs_and_steps_are_counted(trained: Trained, tmp_path: Path) -> None:
+    ready = prepared(trained, PLAN, tmp_path / "run")
+    records = list(records_of(ready))
+    per_epoch = math.ceil(len(ready.store.rows_of(ready.data, "train")) / 64)
+    epochs = [record for record in records if isinstance(record, Epoch)]
+    assert [epoch.step for epoch in epochs] == [per_epoch * number for number in (1, 2, 3, 4)]
+    assert records[-1].t == 1
+    for epoch in epochs:  # the epoch's loss is the mean over its stretches, each weighted by its examples
+        stretches = [r for r in records if isinstance(r, Step) and r.epoch == epoch.epoch]
+        assert (
+            min(s.loss["network"] for s in stretches)
+            <= epoch.loss["network"]
+            <= max(s.loss["network"] for s in stretches)
+        )
+    assert all(record.examples_per_s > 0 for record in records)
+
+
+@on_a_table
+def test_a_budget_in_time_is_kept_and_the_schedule_ends_with_it(trained: Trained, tmp_path: Path) -> None:
+    ready = prepared(trained, replace(PLAN, epochs=100_000, budget=2.0), tmp_path / "run")
+    began = time.monotonic()
+    records = list(records_of(ready))
+    assert 1.9 < time.monotonic() - began < 3.0
+    steps = [record for record in records if isinstance(record, Step)]
+    assert steps[-1].lr < 0.1 * PLAN.lr
+    assert max(step.lr for step in steps) > 0.9 * PLAN.lr
+    assert records[-1].t == 1
+    assert isinstance(records[-1], Epoch)
+
+
+@on_a_table
+def test_patience_stops_and_the_best_epoch_is_the_one_kept(trained: Trained, tmp_path: Path) -> None:
+    ready = prepared(trained, replace(PLAN, epochs=60, patience=2, lr=0.02), tmp_path / "run")
+    epochs = [record for record in records_of(ready) if isinstance(record, Epoch)]
+    assert len(epochs) < 60
+    name = next(iter(ready.recipe.task.metrics(ready.facts)))
+    scores = [epoch.valid[name] for epoch in epochs]
+    assert [epoch.best for epoch in epochs[-3:]] == [True, False, False]
+    assert max(scores) == scores[-3]
+    kept = Model(ready.run)
+    rows = ready.store.rows_of(ready.data, "valid")
+    metric = {name: ready.recipe.task.metrics(ready.facts)[name]}
+    found = evaluate(kept.network, kept.task, metric, ready.store, rows, 64, kept.recipe.execution)
+    assert metric[name].value(found.rows[name]) == pytest.approx(scores[-3])
+
+
+@on_a_table
+def test_averaged_weights_are_what_is_evaluated_and_kept(trained: Trained, tmp_path: Path) -> None:
+    ready = prepared(trained, replace(PLAN, epochs=1), tmp_path / "run")
+    list(records_of(ready))
+    state = State(build(ready.recipe, ready.facts), ready.recipe.plan, ready.store.rows_of(ready.data, "train"))
+    restore_checkpoint(ready.run, state)
+    assert state.average is not None
+    best = load_file(ready.run.path / "best.safetensors")
+    averaged, present = state.average.state_dict(), state.network.state_dict()
+    assert all(torch.equal(best[name], averaged[name]) for name in best)
+    assert not all(torch.equal(best[name], present[name]) for name in best)
+
+
+@on_a_table
+def test_a_loss_that_is_no_number_stops_the_run_and_spoils_nothing(trained: Trained, tmp_path: Path) -> None:
+    ready = prepared(trained, replace(PLAN, optimizer="sgd", lr=1e30, warmup=0.0, ema=None), tmp_path / "run")
+    for attempt in range(2):  # resuming it stops again, at the same step
+        if attempt:
+            ready = replace(ready, network=build(ready.recipe, ready.facts))
+        with pytest.raises(TrainingError, match="no longer a finite number") as caught:
+            training.finish(ready, Quiet())
+        assert caught.value.exit_code == 5
+        assert [finding.kind for finding in ready.run.findings()] == ["divergence.not_finite"]
+        assert all(bool(tensor.isfinite().all()) for tensor in ended(ready).values())
+
+
+@on_a_table
+def test_a_run_killed_before_its_first_checkpoint_starts_its_log_anew(trained: Trained, tmp_path: Path) -> None:
+    ready = prepared(trained, PLAN, tmp_path / "run")
+    ready.run.log("a note from preparing")
+    records = records_of(ready)
+    for _ in range(3):
+        ready.run.log(next(records))
+    logged = len(list(ready.run.records("step")))
+    with pytest.raises(RuntimeError):
+        records.throw(RuntimeError("killed"))  # nothing is saved on the way out
+    assert logged > 0
+    fresh = records_of(ready, build(ready.recipe, ready.facts))
+    assert next(fresh).step == 2
+    assert [record["kind"] for record in ready.run.records()] == ["note"]
+
+
+@on_a_table
+def test_a_finished_run_that_is_resumed_ends_with_the_same_words(trained: Trained, tmp_path: Path) -> None:
+    ready = prepared(trained, replace(PLAN, epochs=2), tmp_path / "run")
+    assert training.learn(ready, Quiet()) is None
+    (first,) = ready.run.records("end")
+    again = replace(ready, network=build(ready.recipe, ready.facts))
+    assert training.learn(again, Quiet()) is None
+    (second,) = ready.run.records("end")
+    assert first == second
+    assert first["epochs"] == 2
+    assert first["seconds"] > 0
