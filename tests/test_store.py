@@ -138,6 +138,6 @@ def test_a_full_disk_is_said_and_leaves_nothing(cache: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    with pytest.raises(TrainingError, match="No space left.*LAMINA_CACHE"):
+    with pytest.raises(TrainingError, match=r"No space left.*LAMINA_CACHE"):
         made(Encoder())
     assert list(cache.iterdir()) == []
