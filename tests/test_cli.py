@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -97,9 +96,9 @@ def test_help_loads_nothing_heavy() -> None:
         (["train", "x", "--epoch", "3"], 2, 'Did you mean "--epochs"'),
         (["train", "x", "--epochs", "many"], 2, "--epochs"),
         (["train"], 2, "DATA is missing"),
-        (["train", "TABLE", "--lr", "-1"], 2, "--lr: -1.0 was given"),
+        (["train", "TABLE", "--target", "answer", "--lr", "-1"], 2, "--lr: -1.0 was given"),
         (["train", "TABLE", "--budget", "soon"], 2, "'soon' is not a time"),
-        (["train", "TABLE", "--network", "cmm"], 2, 'Did you mean "cnn"'),
+        (["train", "TABLE", "--target", "answer", "--network", "cn"], 2, 'Did you mean "cnn"'),
         (["train", "TABLE", "--target", "answer", "--size", "smal"], 2, 'Did you mean "small"'),
         (["train", "TABLE", "--task", "tabular_clasification"], 2, 'Did you mean "tabular_classification"'),
         (["train", "TABLE", "--target", "anser"], 2, 'Did you mean "answer"'),
@@ -163,13 +162,13 @@ def test_train_says_what_programs_and_people_need(lamina: Any, table: Path, tmp_
     said = lamina(*words, "--out", tmp_path / "two", "--seed", "1")
     assert said.code == 0
     assert all(word in said.out for word in ("Verdict", "Findings", "Report", "Next", "accuracy"))
-    assert not re.search(r"examples/s|left|%\s", said.err), "bars are for terminals"
+    assert all(line.startswith(("note ", "warning ")) for line in said.err.splitlines()), "bars are for terminals"
     said = lamina("train", "--recipe", tmp_path / "one", "--out", tmp_path / "three", "--json")
     assert said.code == 0
     weights = [(tmp_path / name / "best.safetensors").read_bytes() for name in ("one", "two", "three")]
     assert weights[0] == weights[2] != weights[1]
     said = lamina("compare", tmp_path / "one", tmp_path / "three", "--json")
-    assert (said.code, said.json["differs"] if "differs" in said.json else False) == (0, False)
+    assert (said.code, said.json.get("differs", False)) == (0, False)
     rows = lamina("runs", tmp_path, "--json").json["runs"]
     assert {Path(row["run"]).name: row["state"] for row in rows} == dict.fromkeys(("one", "two", "three"), "proved")
     assert lamina(*words, "--out", tmp_path / "one").code == 4
@@ -241,7 +240,7 @@ def test_one_corrupt_image_gets_an_error_of_its_own(lamina: Any, trained: Traine
     assert lamina("predict", trained.model.path, broken).code == 6
 
 
-def test_ctrl_c_ends_with_a_checkpoint_and_says_how_to_go_on(table: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_a_checkpoint_and_says_how_to_go_on(lamina: Any, table: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ["train", str(table), "--target", "answer", "--size", "tiny", "--epochs", "5000", "--threads", "1"]
     script = (
@@ -264,10 +263,8 @@ def test_ctrl_c_ends_with_a_checkpoint_and_says_how_to_go_on(table: Path, tmp_pa
     done = len(list(Run.open(run).records("epoch")))
     recipe["plan"]["epochs"] = done + 1  # so that little is left to do
     Run.open(run).write("recipe.json", recipe)
-    done = subprocess.run([sys.executable, "-c", script, "quick", "train", "--resume", str(run), "--json"],
-                          capture_output=True, text=True, timeout=120, env=dict(os.environ))  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])["run"] == str(run)
+    said = lamina("train", "--resume", run, "--json")
+    assert (said.code, said.json["run"]) == (0, str(run))
 
 
 def _wait_for_an_epoch(run: Path, process: "subprocess.Popen[str]") -> None:

@@ -96,15 +96,15 @@ def train(
         TrainingError: training cannot go on; what was reached is in the run.
     """
     began, watch = time.monotonic(), watch or Quiet()
-    source = data if isinstance(data, Source) else Source(data, target, group, time_column)
+    source = _source(data, target, group, time_column)
     chosen = recognise(source, task, options or {}, watch)
     own = network if isinstance(network, nn.Module) else None
     name = "own" if own is not None else str(network or chosen.default_network)
     given = {"epochs": epochs, "budget": budget, "batch_size": batch_size, "lr": lr, "seed": seed}
     asked = {field: value for field, value in given.items() if value is not None} | (plan or {})
     changed(Plan(batch_size=sys.maxsize), asked)  # a wrong option is refused before the data are read
-    if own is None and size is not None and size not in find.network(name).SIZES:
-        raise unknown(f"size of {name}", size, find.network(name).SIZES)
+    if own is None and size not in (None, *find.network(name).SIZES):
+        raise unknown(f"size of {name}", str(size), find.network(name).SIZES)
     recipe = Recipe(
         source, chosen, name, size or "", dropout, changed(Plan(), {"seed": asked["seed"]}),
         Execution(device or default_device()), valid_share, test_share, accept=tuple(accept),
@@ -181,7 +181,7 @@ def check(
 ) -> list[Finding]:
     """Read, split and audit data without training; all that was found. Arguments as those of ``train``."""
     watch = watch or Quiet()
-    source = data if isinstance(data, Source) else Source(data, target, group, time_column)
+    source = _source(data, target, group, time_column)
     chosen = recognise(source, task, options or {}, watch)
     recipe = Recipe(
         source, chosen, chosen.default_network, "", None, changed(Plan(), {"seed": seed}), Execution(),
@@ -248,3 +248,10 @@ def learn(prepared: Prepared, watch: Watch) -> Finding | None:
     *_, last = run.records("step")  # of the log, since a resumed run may have had nothing left to do
     run.log({"kind": "end", "epochs": last["epoch"], "seconds": last["seconds"]})
     return None
+
+
+def _source(data: Any, target: str | None, group: str | None, time_column: str | None) -> Source:
+    """Data as they were given; answers that come beside the examples need no name of their own."""
+    if isinstance(data, Source):
+        return data
+    return Source(data, target or ("target" if isinstance(data, tuple) else None), group, time_column)

@@ -1,0 +1,39 @@
+"""Whether images may be mirrored is decided by a trial."""
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from lamina.data.mirror import mirror_trial
+
+
+def test_digits_are_not_mirrored() -> None:
+    digits = load_digits()
+    pixels = (digits.images * 15.9).astype(np.uint8)[..., None]
+    mirror, why = mirror_trial(pixels[:600], digits.target[:600])
+    assert not mirror
+    assert "mirrored" in why
+
+
+def test_things_without_a_side_are_mirrored() -> None:
+    generator = np.random.default_rng(0)
+    pixels = generator.normal(128, 40, (200, 16, 16, 3))
+    answers = np.where(np.arange(200) % 2, "bright", "dark")
+    pixels[answers == "bright"] += 60
+    assert mirror_trial(pixels.clip(0, 255).astype(np.uint8), answers)[0]
+
+
+def test_an_arrow_left_is_no_arrow_right() -> None:
+    generator = np.random.default_rng(0)
+    pixels = generator.integers(0, 60, (200, 12, 12, 1), dtype=np.uint8)
+    answers = np.where(np.arange(200) % 2, "left", "right")
+    pixels[answers == "left", :, :4] += 150
+    pixels[answers == "right", :, 8:] += 150
+    assert not mirror_trial(pixels, answers)[0]
+
+
+def test_where_nothing_can_be_told_images_are_mirrored_and_it_is_said() -> None:
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 255, (200, 12, 12, 1), dtype=np.uint8)
+    mirror, why = mirror_trial(noise, np.arange(200) % 4)
+    assert mirror
+    assert "too little to tell" in why
