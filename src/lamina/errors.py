@@ -5,6 +5,7 @@ LaminaError                 what was given, what must hold, what to do next
 ├── OptionError             an option, a name or a combination of them is wrong
 ├── RunError                a run directory is missing, damaged, or from something else
 └── TrainingError           training cannot go on: loss not finite, no space left
+    └── InterruptError      the user stopped it (interrupt.py)
 
 The command line shows an error as one line and exits with the class's ``exit_code``; a user sees no traceback.
 """

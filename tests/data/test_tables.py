@@ -321,3 +321,9 @@ def test_codes_stay_codes_from_numbers(tmp_path: Path) -> None:
     kinds = columns_of(tabular(Source(write(tmp_path, "shop_code,x,y\n" + rows), target="y")))
     assert kinds[0].kind == "category"
     assert conform(pl.DataFrame({"shop_code": [1.0, 2.0], "x": [1, 2]}), kinds)["shop_code"].to_list() == ["1", "2"]
+
+
+def test_classes_keep_the_names_that_the_table_gives_them(tmp_path: Path) -> None:
+    rows = "".join(f"{row},{'Yes' if row % 3 else 'no'}\n" for row in range(30))
+    (tmp_path / "t.csv").write_text("x,bought\n" + rows)
+    assert set(tabular(Source(tmp_path / "t.csv", "bought")).answers) == {"Yes", "no"}

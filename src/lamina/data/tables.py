@@ -208,7 +208,12 @@ def _answers(values: pl.Series, regression: bool, table: Table) -> np.ndarray:
                 "Choose a column of numbers, or classification.",
             )
         return values.fill_null(float("nan")).to_numpy().astype(np.float64)
-    names = whole_as_strings(values) if values.dtype == pl.Float64 else values.cast(pl.String)
+    given = table.frame[values.name]
+    if values.dtype == pl.Boolean and given.dtype == pl.String:  # yes and no stay yes and no, as they stand first
+        spelled = {flag: given.filter(values == flag)[0].strip() for flag in values.drop_nulls().unique()}
+        names = pl.Series([spelled.get(value, "") for value in values], dtype=pl.String)
+    else:
+        names = whole_as_strings(values) if values.dtype == pl.Float64 else values.cast(pl.String)
     return np.array(names.fill_null("").to_list(), dtype=object)
 
 
