@@ -106,7 +106,7 @@ def verdict(
     other = metric.value(rivals[best][name])
     gap = paired(metric, rows[name], rivals[best][name], groups=groups)
     rival = best.replace("_", " ")
-    interval = f"difference {number(gap.value)}, 95 % interval {number(gap.low)} to {number(gap.high)}"
+    interval = f"difference {number(gap.value)}, 95 % interval {number(gap.low)} to {number(gap.high)}, p = {gap.p:.2g}"
     if not gap.p < LEVEL:
         return (
             f"{said}. The best baseline, {rival}, has {number(other)}: the network is not proved to be "

@@ -30,6 +30,7 @@ from typing import Any
 from lamina.errors import RunError, TrainingError
 from lamina.findings import Finding
 from lamina.records import Epoch, Step
+from lamina.writing import number
 
 FORMAT = 1
 """Version of the layout above; a reader refuses a newer one and reads every older one."""
@@ -171,7 +172,7 @@ class Run:
         if self.has("evaluation/test.json"):
             proved = self.read("evaluation/test.json")
             for name, score in list(proved["scores"].items())[:3]:
-                value, low, high = (_short(score[key]) for key in ("value", "low", "high"))
+                value, low, high = (number(score[key]) for key in ("value", "low", "high"))
                 rows[name.replace("_", " ")] = f"{value} (95 % interval {low} to {high})"
             rows["Verdict"] = proved["verdict"]
         else:
@@ -211,10 +212,6 @@ def listed(folder: Path) -> list[dict[str, Any]]:
 def to_json_text(content: Any, indent: int | None = None) -> str:
     """Strict JSON: NaN and infinities become null, since other readers refuse them."""
     return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
-
-
-def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
 def _plain(value: Any) -> Any:

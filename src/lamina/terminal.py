@@ -108,14 +108,10 @@ def watching(quiet: bool) -> Iterator[Watch]:
 def show_rows(rows: list[dict[str, Any]]) -> None:
     """Rows with the same keys, as a table on standard output."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
+    for position, name in enumerate(rows[0]):
+        table.add_column(name, overflow="fold", no_wrap=position == 0)
     for row in rows:
-        cells = (
-            f"{v:,.4g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else escape(str(v or ""))
-            for v in row.values()
-        )
-        table.add_row(*cells)
+        table.add_row(*(escape("" if value is None else number(value)) for value in row.values()))
     Console().print(table)
 
 
