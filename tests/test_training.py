@@ -139,3 +139,14 @@ def test_an_accepted_finding_is_in_the_recipe(tmp_path: Path, monkeypatch: pytes
     assert not (tmp_path / "one").exists()
     model = lamina.train(FRAME, target="answer", size="tiny", accept=["leak.sample"], out=tmp_path / "one", **QUICK)
     assert same(lamina.repeat(model.path, FRAME, out=tmp_path / "two"), model)
+
+
+def test_a_run_that_fails_while_it_is_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lamina.prepare.environment", fail)  # called when the directory is there already
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    with pytest.raises(KeyboardInterrupt):
+        lamina.train((rows, rows[:, 0] > 0), size="tiny", epochs=1, threads=1, out=tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []

@@ -4,6 +4,7 @@ Until the Run is created nothing is left behind when something fails; its recipe
 is killed at any later moment can be resumed.
 """
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -100,15 +101,23 @@ def prepare(
     if wishes is not None:
         recipe, measured = _settle(recipe, own, wishes, facts, data, store, began)
     network = build(recipe, facts, own)
-    run = _create(path, recipe, facts, data, store, network, measured)
-    for note in [*data.notes, *facts.get("notes", [])]:
-        run.log(note)
-    for finding in findings:
-        run.log(finding)
-    for note in _describe(recipe, run.read("layers.json")["parameters"], measured):
-        watch.say(note)
-        run.log(note)
-    return Prepared(run, recipe, facts, data, store, network)
+    aside = path.with_name(
+        f".{path.name}.partial"
+    )  # so that a run is there with all that resuming needs, or not at all
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        run = _create(aside, recipe, facts, data, store, network, measured)
+        for note in [*data.notes, *facts.get("notes", [])]:
+            run.log(note)
+        for finding in findings:
+            run.log(finding)
+        for note in _describe(recipe, run.read("layers.json")["parameters"], measured):
+            watch.say(note)
+            run.log(note)
+        aside.rename(path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return Prepared(Run(path), recipe, facts, data, store, network)
 
 
 def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding]]:
