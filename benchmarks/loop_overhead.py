@@ -81,9 +81,14 @@ def main(rounds: int = 15) -> None:
         ratios, seconds = [], []
         for _ in range(rounds + 1):
             theirs = bare(store.inputs["numbers"], store.targets["label"])
-            state = State(Plain(), Plan(epochs=1, batch_size=BATCH, schedule="constant", warmup=0.0), split.train)
+            state = State(
+                Plain(),
+                Plan(epochs=1, batch_size=BATCH, schedule="constant", warmup=0.0),
+                split.train,
+                Execution(threads=1),
+            )
             began = time.perf_counter()
-            for _record in train_epoch(state, Task(), facts, store, Execution(threads=1)):
+            for _record in train_epoch(state, Task(), facts, store):
                 pass
             ours = time.perf_counter() - began
             ratios.append(ours / theirs)

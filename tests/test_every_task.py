@@ -112,8 +112,8 @@ def test_gradient_does_not_depend_on_micro_batches(trained: Trained) -> None:
     for micro_batches in (1, 3):
         network = find_network(trained).eval()  # batch statistics would differ, rightly, between the cuts
         plan = Plan(optimizer="sgd", momentum=0.0, lr=1.0, weight_decay=0.0, batch_size=24, micro_batches=micro_batches)
-        state = State(network, plan, torch.arange(24))
-        descend(state, task, batch, execution, 0.1)
+        state = State(network, plan, torch.arange(24), execution)
+        descend(state, task, batch, 0.1, True)
         moved.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
     torch.testing.assert_close(moved[0], moved[1], rtol=1e-4, atol=1e-6)
 
@@ -211,4 +211,4 @@ def _wait_for_steps(process: "subprocess.Popen[bytes]", run: Path) -> None:
 
 def _timeless(line: str) -> dict[str, object]:
     record = json.loads(line)
-    return {key: value for key, value in record.items() if key not in ("seconds", "examples_per_s")}
+    return {key: value for key, value in record.items() if key not in ("seconds", "examples_per_s", "spent")}

@@ -11,13 +11,16 @@ from lamina import _HOMES
 
 ORDER = """
 errors findings records batch exhibits writing
-plan watch environment interrupt baselines
+plan watch environment interrupt baselines account memory
 layers metrics
 data
 networks audit
 tasks
 find run execution optimizers
+machine
+measuring
 recipe state
+checkpoint
 loop monitor report comparison
 prove
 model

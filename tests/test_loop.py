@@ -13,6 +13,7 @@ from torch import nn
 
 from lamina import loop as loops
 from lamina import training
+from lamina.checkpoint import restore_checkpoint
 from lamina.errors import TrainingError
 from lamina.loop import Split, evaluate, loop
 from lamina.model import Model, build
@@ -20,7 +21,7 @@ from lamina.plan import Plan
 from lamina.prepare import Prepared
 from lamina.records import Epoch, Step
 from lamina.run import Run
-from lamina.state import State, restore_checkpoint
+from lamina.state import State
 from lamina.watch import Quiet
 from trained import Trained
 

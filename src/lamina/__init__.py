@@ -7,6 +7,7 @@
 Nothing heavy is loaded before it is used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from lamina.training import check, repeat, resume, train
 
 __version__ = "0.1.0"
+
+# Threads that wait for one another sleep instead of spinning: beside another busy program that is two to three times as quick
+# (docs/log.md). The library of threads reads it when PyTorch is loaded, so it has to be said before.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _HOMES = {
     "Batch": "batch",

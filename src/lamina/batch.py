@@ -20,6 +20,11 @@ class Batch:
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
 
+    @property
+    def bytes(self) -> int:
+        """What the batch takes in memory."""
+        return sum(tensor.nbytes for tensors in (self.inputs, self.targets) for tensor in tensors.values())
+
     def to(self, device: torch.device) -> "Batch":
         """The same batch on ``device``."""
         return Batch(
@@ -27,9 +32,18 @@ class Batch:
             {name: tensor.to(device, non_blocking=True) for name, tensor in self.targets.items()},
         )
 
+    def pinned(self) -> "Batch":
+        """The same batch in memory from which an accelerator copies while it computes."""
+        return Batch(
+            {name: tensor.pin_memory() for name, tensor in self.inputs.items()},
+            {name: tensor.pin_memory() for name, tensor in self.targets.items()},
+        )
+
     def pieces(self, count: int) -> list["Batch"]:
         """Cut into at most ``count`` batches of nearly equal length (micro-batches)."""
         count = min(count, len(self))
+        if count == 1:
+            return [self]
         inputs = {name: tensor.tensor_split(count) for name, tensor in self.inputs.items()}
         targets = {name: tensor.tensor_split(count) for name, tensor in self.targets.items()}
         return [

@@ -22,7 +22,7 @@ def environment() -> dict[str, str]:
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "python": platform.python_version(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(os.cpu_count()),
     }
     if torch.cuda.is_available():
@@ -31,7 +31,7 @@ def environment() -> dict[str, str]:
     return found | {library: version(library) for library in LIBRARIES}
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's name, where the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -18,6 +18,7 @@ from lamina.data.data import Data, Raws, Source
 from lamina.data.store import Report, Store, encode_each, prepare
 from lamina.errors import OptionError, RunError, unknown
 from lamina.layers.shapes import Shape
+from lamina.loop import answered
 from lamina.prove import prove
 from lamina.recipe import Recipe
 from lamina.run import FORMAT, Run
@@ -139,13 +140,18 @@ class Model:
         answers: dict[int, Answer] = {}
         if arrays is not None:
             inputs: Tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-            size = self.recipe.plan.batch_size
-            for piece in torch.split(torch.arange(len(good)), size):
-                batch = self.recipe.execution.move(Batch({k: t[piece] for k, t in inputs.items()}, {}))
-                with torch.inference_mode(), self.recipe.execution.autocast():
-                    outputs = self.task.outputs(self.network, batch.inputs).float().cpu()
+            done = 0
+            for outputs, _ in answered(
+                self.network,
+                self.task,
+                lambda rows: Batch({name: tensor[rows] for name, tensor in inputs.items()}, {}),
+                torch.arange(len(good)),
+                self.recipe.plan.batch_size,
+                self.recipe.execution,
+            ):
                 decoded = self.task.decode(outputs, self.facts)
-                answers.update(zip(good[piece.numpy()].tolist(), decoded, strict=True))
+                answers.update(zip(good[done : done + len(decoded)].tolist(), decoded, strict=True))
+                done += len(decoded)
         for index in range(len(raws)):
             known = answers[index] if index in answers else {"error": bad[index]}
             yield {"input": str(where[index]), **known}

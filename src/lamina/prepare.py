@@ -21,15 +21,18 @@ from lamina.data.pictures import sheet
 from lamina.data.store import Store
 from lamina.environment import environment
 from lamina.errors import DataError, RunError
-from lamina.execution import Candidate, Precision, choose
 from lamina.findings import Finding
 from lamina.layers.summary import summarise
+from lamina.machine import gemm_peak
+from lamina.measuring import Choice, choose
 from lamina.model import build, encoded, family_of, open_data, read_data
 from lamina.plan import Plan
 from lamina.recipe import Recipe, changed, with_options
 from lamina.run import Run
+from lamina.state import batches_per_epoch
 from lamina.tasks.task import Facts, Task
 from lamina.watch import Watch
+from lamina.writing import number
 
 DEFAULT_SECONDS = 600.0  # that training takes at most when neither epochs nor a budget are given
 FEWEST_EPOCHS = 3  # even then
@@ -42,8 +45,8 @@ class Wishes:
 
     plan: dict[str, Any]
     """Fields of the Plan; the network's family decides the others."""
-    precision: Precision | None = None
-    threads: int | None = None
+    execution: dict[str, Any]
+    """Fields of the Execution; measuring decides the others."""
 
 
 @dataclass(frozen=True)
@@ -97,23 +100,24 @@ def prepare(
     data, facts, store, findings = look(recipe, watch)
     recipe = replace(recipe, fingerprint=data.fingerprint())
     stop_at(findings, recipe.accept)
-    measured: list[Candidate] = []
+    choice = None
     if wishes is not None:
-        recipe, measured = _settle(recipe, own, wishes, facts, data, store, began)
+        recipe, choice = _settle(recipe, own, wishes, facts, data, store, began)
     network = build(recipe, facts, own)
     aside = path.with_name(
         f".{path.name}.partial"
     )  # so that a run is there with all that resuming needs, or not at all
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        run = _create(aside, recipe, facts, data, store, network, measured)
+        run = _create(aside, recipe, facts, data, store, network, choice)
         for note in [*data.notes, *facts.get("notes", [])]:
             run.log(note)
         for finding in findings:
             run.log(finding)
-        for note in _describe(recipe, run.read("layers.json")["parameters"], measured):
+        for note in _describe(recipe, run.read("layers.json")["parameters"], choice):
             watch.say(note)
             run.log(note)
+        run.log({"kind": "prepared", "seconds": time.monotonic() - began})
         aside.rename(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -165,7 +169,7 @@ def free_path(name: str, root: Path = Path("runs")) -> Path:
 
 def _settle(
     recipe: Recipe, own: nn.Module | None, wishes: Wishes, facts: Facts, data: Data, store: Store, began: float
-) -> tuple[Recipe, list[Candidate]]:
+) -> tuple[Recipe, Choice]:
     """Decide what the caller left open: size and plan by the network's family, execution and length by measuring."""
     rows = store.rows_of(data, "train")
     if own is None:
@@ -177,27 +181,35 @@ def _settle(
     plan = changed(advised, wishes.plan)
     recipe = replace(recipe, plan=plan)
     batch = store.batch(_some(rows, plan.batch_size, plan.seed))
-    execution, measured = choose(
-        build(recipe, facts, own), recipe.task.losses, batch, recipe.execution.kind, wishes.precision, wishes.threads
-    )
-    rate = next(candidate.examples_per_s for candidate in measured if candidate.chosen)
+    seconds = plan.budget if plan.budget is not None or "epochs" in wishes.plan else DEFAULT_SECONDS
+    asked = wishes.execution | ({"micro_batches": plan.micro_batches} if "micro_batches" in wishes.plan else {})
+    steps = plan.epochs * batches_per_epoch(len(rows), plan)
+    choice = choose(
+        build(recipe, facts, own), recipe.task.losses, batch, recipe.execution, asked, seconds, steps
+    )  # fmt: skip
+    if "micro_batches" not in wishes.plan:
+        plan = replace(plan, micro_batches=choice.micro_batches)
     if plan.budget is not None:
         left = max(plan.budget - (time.monotonic() - began), 0.05 * plan.budget)
         plan = replace(plan, budget=left)
     elif "epochs" not in wishes.plan:
-        fit = int(DEFAULT_SECONDS * rate / max(1, len(rows)))
+        fit = int(DEFAULT_SECONDS * choice.examples_per_s / max(1, len(rows)))
         plan = replace(plan, epochs=min(plan.epochs, max(FEWEST_EPOCHS, fit)))
-    return replace(recipe, execution=execution, plan=plan), measured
+    return replace(recipe, execution=choice.execution, plan=plan), choice
 
 
 def _create(
-    path: Path, recipe: Recipe, facts: Facts, data: Data, store: Store, network: nn.Module, measured: list[Candidate]
+    path: Path, recipe: Recipe, facts: Facts, data: Data, store: Store, network: nn.Module, choice: Choice | None
 ) -> Run:
     """The run's directory, with all that is known before training."""
     rows = store.rows_of(data, "train")
     content = recipe.to_json()
     content["data"]["counts"] = data.counts()
-    content["execution"]["table"] = [candidate.to_json() for candidate in measured]
+    content["measured"] = {
+        "table": [candidate.to_json() for candidate in choice.candidates] if choice else [],
+        "remembered": choice is not None and choice.remembered,
+        "gemm_flops": gemm_peak(recipe.execution),
+    }
     layers = summarise(network, store.batch(rows[:1]).inputs)
     run = Run.create(path, content)
     run.write("facts.json", facts)
@@ -216,7 +228,7 @@ def _some(rows: Tensor, count: int, seed: int) -> Tensor:
     return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count]]
 
 
-def _describe(recipe: Recipe, parameters: int, measured: list[Candidate]) -> list[str]:
+def _describe(recipe: Recipe, parameters: int, choice: Choice | None) -> list[str]:
     """The decisions of ``_settle`` in words."""
     plan = recipe.plan
     length = f"{plan.epochs} epochs" if plan.budget is None else f"{plan.budget:.0f} s (at most {plan.epochs} epochs)"
@@ -224,8 +236,12 @@ def _describe(recipe: Recipe, parameters: int, measured: list[Candidate]) -> lis
         f"Network: {' '.join(filter(None, [recipe.network, recipe.size]))}, {parameters:,} parameters.",
         f"Plan: {length}, batches of {plan.batch_size}, {plan.optimizer} at {plan.lr:g}, {plan.schedule}.",
     ]
-    chosen = next((candidate for candidate in measured if candidate.chosen), None)
-    if chosen is not None:
-        way = chosen.to_json()["candidate"]
-        said.append(f"Measured: {way} on {recipe.execution.kind} is quickest, {chosen.examples_per_s:,.0f} examples/s.")
+    if choice is not None:
+        chosen = next(candidate.to_json() for candidate in choice.candidates if candidate.chosen)
+        when = "Measured before" if choice.remembered else "Measured"
+        others = f" of {len(choice.candidates)} ways" if len(choice.candidates) > 1 else ""
+        said.append(
+            f"{when}: {chosen['candidate']} on {recipe.execution.kind} is the quickest{others}, "
+            f"{number(choice.examples_per_s)} examples/s."
+        )
     return said

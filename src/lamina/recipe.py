@@ -1,7 +1,7 @@
 """Recipe: all that is needed to repeat a run. It is ``recipe.json`` of a run, as typed fields."""
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import lamina
 from lamina import find
@@ -11,6 +11,8 @@ from lamina.execution import Execution
 from lamina.plan import Plan
 from lamina.run import Run
 from lamina.tasks.task import Task
+
+Options = TypeVar("Options", Plan, Execution)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Recipe:
                 network["size"],
                 network["dropout"],
                 Plan(**stored["plan"]),
-                Execution(**{name: value for name, value in stored["execution"].items() if name != "table"}),
+                Execution(**stored["execution"]),
                 data["valid_share"],
                 data["test_share"],
                 data["fingerprint"],
@@ -78,15 +80,13 @@ class Recipe:
 
 def with_options(task: type[Task], options: dict[str, Any]) -> Task:
     """A task with some of its options set. Raises OptionError for one it does not have."""
-    known = {field.name for field in fields(task)}
-    for name in options:
-        if name not in known:
-            raise unknown(f"option of {find.name_of(task)}", name, known)
     hints = get_type_hints(task)
-    for name, value in options.items():
-        if not _fits(value, hints[name]):
-            wanted = str(hints[name]).replace("typing.Literal", "one of ").replace("<class '", "").replace("'>", "")
-            raise OptionError(f"{value!r} was given; it must be {wanted}.", f"--set {name}", "Change it.")
+    _check(
+        options,
+        {field.name: hints[field.name] for field in fields(task)},
+        f"option of {find.name_of(task)}",
+        "--set {}",
+    )
     return task(**options)
 
 
@@ -103,8 +103,26 @@ def _fits(value: Any, hint: Any) -> bool:
 
 def changed(plan: Plan, overrides: dict[str, Any]) -> Plan:
     """The plan with those fields replaced that are given (not None)."""
-    known = {field.name for field in fields(Plan)}
-    for name in overrides:
-        if name not in known:
-            raise unknown("option of the plan", name, known)
-    return replace(plan, **{name: value for name, value in overrides.items() if value is not None})
+    return with_fields(plan, {name: value for name, value in overrides.items() if value is not None})
+
+
+def with_fields(given: Options, overrides: dict[str, Any]) -> Options:
+    """A Plan or an Execution with some fields replaced. Raises OptionError for one it does not have, or of a wrong type."""
+    kind = type(given)
+    _check(overrides, get_type_hints(kind), f"option of the {kind.__name__.lower()}", "--{}")
+    return replace(given, **overrides)
+
+
+def _check(values: dict[str, Any], hints: dict[str, Any], what: str, written: str) -> None:
+    """Raise OptionError for a name that is not among the hints, and for a value of another type."""
+    for name in values:
+        if name not in hints:
+            raise unknown(what, name, hints)
+    for name, value in values.items():
+        if not _fits(value, hints[name]):
+            wanted = str(hints[name]).replace("typing.Literal", "one of ").replace("<class '", "").replace("'>", "")
+            raise OptionError(
+                f"{value!r} was given; it must be {wanted}.",
+                written.format(name if " " in written else name.replace("_", "-")),
+                "Change it.",
+            )

@@ -18,9 +18,11 @@ class Step:
     lr: float
     """Learning rate of the last step."""
     gradient_norm: float
-    """Norm of the last step's gradient, before clipping."""
+    """Norm of the gradient before clipping, of the last step that measured it."""
     examples_per_s: float
     """Training examples per second over the stretch."""
+    micro_batches: int
+    """Pieces in which a batch goes through the network; more than planned once memory ran out."""
     seconds: float
     """Time since the start of training, pauses between resumed parts left out."""
 
@@ -42,5 +44,7 @@ class Epoch:
     """Duration of this epoch, evaluation included."""
     examples_per_s: float
     """Training examples per second, evaluation not counted."""
+    spent: dict[str, float]
+    """Seconds by phase: data, forward, backward, optimizer, evaluation, checkpoints, other."""
     best: bool
     """Whether these are the best weights so far, judged by the task's first metric on the validation part."""

@@ -1,59 +1,68 @@
-"""State: all that changes while a network is trained, and how it becomes bytes and comes back.
+"""State: all that changes while a network is trained.
 
 All randomness is a function of (seed, step) or (seed, epoch), so no random state has to be kept: a resumed run shuffles,
 augments and drops out exactly as the one that was never interrupted.
 """
 
 import hashlib
-import json
 import math
 import time
 from copy import deepcopy
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lamina import optimizers
-from lamina.errors import RunError
-from lamina.findings import Finding
+from lamina.account import Account
+from lamina.batch import Loss
+from lamina.execution import Execution
 from lamina.plan import Plan
-from lamina.run import Run
 
-KEPT = 2
-"""Checkpoints in a run: when the newest turns out to be damaged, the one before serves."""
+LARGEST_SCALE = 2.0**16  # of float16 losses, to begin with; smaller gradients would become zero
+GROWTH = 2000  # steps without an overflow after which the scale is doubled (Micikevicius et al. 2018)
 
 
 class State:
     """Weights, optimizers, averaged weights, and the position in the data."""
 
-    def __init__(self, network: nn.Module, plan: Plan, rows: Tensor) -> None:
+    def __init__(self, network: nn.Module, plan: Plan, rows: Tensor, execution: Execution | None = None) -> None:
         self.network = network
         self.plan = plan
         self.rows = rows  # of the store; those that train
+        self.execution = execution or Execution()
+        self.worker = self.execution.worker(network)  # what runs forward and backward; mostly the network itself
+        self.buffers = list(self.worker.buffers())
+        self._parameters = [*network.parameters(), *(self.worker.parameters() if self.worker is not network else ())]
         self.optimizers: dict[str, Optimizer] = {}
         self.average = deepcopy(network).requires_grad_(False) if plan.ema else None
+        self.account = Account(self.execution.device)
         self.step = 0  # optimizer steps taken
         self.epoch = 0  # epochs finished
         self.position = 0  # batches done in the epoch under way
         self.examples = 0  # seen in the epoch under way
+        self.micro_batches = plan.micro_batches  # pieces of a batch; more once memory ran out
+        self.scale = LARGEST_SCALE if self.execution.precision == "float16" else 1.0  # of the losses
+        self.unspoilt = 0  # steps since the scale changed
+        self.evaluated = 0  # examples at the end of each epoch
+        self.reserve = 0.0  # seconds of a budget in time that the last evaluation will need
         self.seconds = 0.0  # of training, over all parts of a resumed run
         self.epoch_began = 0.0  # at which of those seconds
         self.train_seconds = 0.0  # of the epoch under way, evaluation left out
         self.best: float | None = None  # validation score of the best epoch
         self.stale = 0  # epochs since then
-        self.sums: dict[str, Tensor] = {}  # by player, (total, count) of the losses in the epoch under way
+        self.sums: dict[str, tuple[float, float]] = {}  # by player, (total, count) of the losses in the epoch under way
+        self._noted: list[tuple[str, Tensor, Tensor | float]] = []  # losses that are not in the sums yet
+        self._generator: torch.Generator | None = None
         self._started = time.monotonic()
 
     def t(self) -> float:
         """The share of the budget that is spent: in steps, or in time where that is more."""
         spent = self.step / (self.plan.epochs * batches_per_epoch(len(self.rows), self.plan))
-        return spent if self.plan.budget is None else min(1.0, max(spent, self.tick() / self.plan.budget))
+        if self.plan.budget is None:
+            return spent
+        return min(1.0, max(spent, (self.tick() + self.reserve) / self.plan.budget))
 
     def finished(self) -> bool:
         """Whether the budget is spent, or the validation score has not improved for too long."""
@@ -71,8 +80,14 @@ class State:
 
     def generator(self, device: torch.device) -> torch.Generator:
         """Randomness of this step's augmentation; dropout's is seeded here too."""
-        seed_everywhere(stream(self.plan.seed, 1, self.step), device)
-        return torch.Generator(device).manual_seed(stream(self.plan.seed, 2, self.step))
+        self.reseed()
+        if self._generator is None:
+            self._generator = torch.Generator(device)
+        return self._generator.manual_seed(stream(self.plan.seed, 2, self.step))
+
+    def reseed(self) -> None:
+        """Seed what the network draws in this step, such as dropout's masks."""
+        seed_everywhere(stream(self.plan.seed, 1, self.step), self.execution.device)
 
     def advance(self, examples: int) -> None:
         """A step is done: average the weights, count."""
@@ -82,6 +97,23 @@ class State:
         if self.average is not None and self.plan.ema is not None:
             average(self.average, self.network, min(self.plan.ema, self.step / (10 + self.step)))  # faster at the start
 
+    def note(self, loss: Loss) -> None:
+        """Remember a loss for the sums. Its value is read later, since reading it waits for the device."""
+        self._noted.append((loss.player, loss.total.detach(), loss.count))
+
+    def settle(self) -> dict[str, tuple[float, float]]:
+        """Read what was noted, and add it to the sums: one by one, so that it does not matter when they are read."""
+        if self._noted:
+            counts = [count for _, _, count in self._noted]
+            totals = torch.stack([total.double() for _, total, _ in self._noted]).tolist()
+            tensors = [count.detach().double() for count in counts if isinstance(count, Tensor)]
+            read = iter(torch.stack(tensors).tolist() if tensors else [])
+            for (player, _, count), total in zip(self._noted, totals, strict=True):
+                before = self.sums.get(player, (0.0, 0.0))
+                self.sums[player] = before[0] + total, before[1] + (next(read) if isinstance(count, Tensor) else count)
+            self._noted.clear()
+        return self.sums
+
     def judge(self, score: float, better: str) -> bool:
         """Whether a validation score is the best so far."""
         sign = 1 if better == "higher" else -1
@@ -89,9 +121,9 @@ class State:
         self.best, self.stale = (score, 0) if best else (self.best, self.stale + 1)
         return best
 
-    def close(self) -> tuple[int, float, float]:
-        """Go to the next epoch; this one's examples, seconds, and seconds without evaluation."""
-        closed = self.examples, self.tick() - self.epoch_began, self.train_seconds
+    def close(self) -> tuple[int, float, float, dict[str, float]]:
+        """Go to the next epoch; this one's examples, seconds, seconds without evaluation, and seconds by phase."""
+        closed = self.examples, self.tick() - self.epoch_began, self.train_seconds, self.account.close()
         self.epoch, self.position, self.examples, self.sums = self.epoch + 1, 0, 0, {}
         self.epoch_began, self.train_seconds = self.seconds, 0.0
         return closed
@@ -103,109 +135,77 @@ class State:
             self.optimizers[player] = optimizers.build(module, self.plan)
         return self.optimizers[player]
 
-    def update(self, player: str, count: Tensor | float, lr: float) -> Tensor:
-        """Take one step on the gradient of a sum over ``count`` examples; the norm of its mean, before clipping."""
+    def update(self, player: str, count: Tensor | float, lr: float, measured: bool = True) -> Tensor | None:
+        """Take one step on the gradient of a sum over ``count`` examples.
+
+        Args:
+            player: whose weights move.
+            count: what the gradient is divided by, beside the scale of the losses.
+            lr: learning rate.
+            measured: whether the gradient's norm is wanted; reading it costs a pass over the gradients.
+
+        Returns:
+            The norm of the mean's gradient, before clipping; None when nobody needs it.
+        """
         optimizer = self.optimizer(player)
+        self.execution.collect(self.worker, self.network)
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         gradients: list[Tensor] = [p.grad for p in parameters]
-        norm = nn.utils.get_total_norm(gradients) / count
-        scale = 1 / torch.as_tensor(count, dtype=norm.dtype, device=norm.device)
-        if self.plan.clip is not None:
-            scale = scale * (self.plan.clip / (norm + 1e-6)).clamp(max=1.0)
-        torch._foreach_mul_(gradients, scale)
-        for group in optimizer.param_groups:
-            group["lr"] = lr * group.get("lr_factor", 1.0)
-        optimizer.step()
-        self.network.zero_grad(set_to_none=True)
+        half = self.execution.precision == "float16"
+        norm, divisor = None, count * self.scale
+        if measured or half or self.plan.clip is not None:
+            norm = nn.utils.get_total_norm(gradients) / divisor
+        if half and norm is not None and not self._sound(norm):
+            norm = None
+        else:
+            factor: Tensor | float = 1 / divisor
+            if self.plan.clip is not None and norm is not None:
+                factor = factor * (self.plan.clip / (norm + 1e-6)).clamp(max=1.0)
+            if isinstance(factor, Tensor) or factor != 1:
+                torch._foreach_mul_(gradients, factor)
+            for group in optimizer.param_groups:
+                group["lr"] = lr * group.get("lr_factor", 1.0)
+            optimizer.step()
+            self.execution.hand_out(self.network, self.worker)
+        self.forget()
         return norm
+
+    def resume(self, numbers: dict[str, float], sums: dict[str, tuple[float, float]]) -> None:
+        """Take over the numbers of a state that was kept; the clock goes on from its seconds."""
+        for name, value in numbers.items():
+            setattr(self, name, value)
+        self.sums = sums
+        self._noted.clear()
+        self._started = time.monotonic() - self.seconds
+
+    def forget(self) -> None:
+        """Drop all gradients."""
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def _sound(self, norm: Tensor) -> bool:
+        """Whether no float16 gradient overflowed: otherwise this step is left out, and the losses' scale is halved."""
+        sound = bool(norm.isfinite())
+        self.unspoilt = self.unspoilt + 1 if sound else 0
+        if not sound:
+            self.scale = max(1.0, self.scale / 2)
+        elif self.unspoilt % GROWTH == 0:
+            self.scale *= 2
+        return sound
 
     def finite(self) -> bool:
         """Whether training can go on from here: one number that is not finite spoils all that come after."""
         averaged = [] if self.average is None else list(self.average.state_dict().values())
-        tensors = [*self.network.state_dict().values(), *averaged, *self.sums.values()]
-        return all(bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point())
+        tensors = [*self.network.state_dict().values(), *averaged]
+        numbers = [number for pair in self.settle().values() for number in pair]
+        return all(map(math.isfinite, numbers)) and all(
+            bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point()
+        )
 
     @property
     def judged(self) -> nn.Module:
         """The network that is evaluated and kept: the one with averaged weights where the plan averages."""
         return self.network if self.average is None else self.average
-
-    def to_bytes(self, log_size: int) -> bytes:
-        """One safetensors file; numbers are JSON in its header."""
-        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
-        if self.average is not None:
-            tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
-        for player, optimizer in self.optimizers.items():
-            for index, slots in optimizer.state_dict()["state"].items():
-                for slot, value in slots.items():
-                    if value is not None:
-                        tensors[f"optimizer.{player}.{index}.{slot}"] = torch.as_tensor(value)
-        tensors |= {f"sums.{player}": sums for player, sums in self.sums.items()}
-        numbers = {name: getattr(self, name) for name in _NUMBERS}
-        header = {"numbers": numbers, "players": list(self.optimizers), "log_size": log_size}
-        plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        data = save(plain, {"state": json.dumps(header), "seal": _UNSEALED})
-        return data.replace(_UNSEALED.encode(), _seal(data).encode(), 1)
-
-    def restore(self, data: bytes) -> int:
-        """Become the state that ``to_bytes`` kept; the size the log had. Raises ValueError when the bytes are damaged."""
-        header = _header(data)  # raises before anything is changed
-        tensors = load(data)
-        for name, value in header["numbers"].items():
-            setattr(self, name, value)
-        self._started = time.monotonic() - self.seconds
-        self.sums = _below("sums.", tensors)
-        self.network.load_state_dict(_below("network.", tensors))
-        if self.average is not None:
-            self.average.load_state_dict(_below("average.", tensors))
-        for player in header["players"]:
-            optimizer = self.optimizer(player)
-            slots: dict[int, dict[str, Tensor]] = {}
-            for name, tensor in _below(f"optimizer.{player}.", tensors).items():
-                index, _, slot = name.partition(".")
-                slots.setdefault(int(index), {})[slot] = tensor
-            optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
-        return int(header["log_size"])
-
-
-def save_checkpoint(run: Run, state: State) -> None:
-    """Keep the state in the run, and the one before it; one that is not finite is not worth keeping."""
-    if not state.finite():
-        return
-    run.write(f"checkpoints/{state.step:09d}.safetensors", state.to_bytes(run.log_size()))
-    for old in _checkpoints(run)[:-KEPT]:
-        old.unlink()
-
-
-def restore_checkpoint(run: Run, state: State) -> bool:
-    """Continue from the newest checkpoint that is whole; False when the run has none. A damaged one is set aside and said.
-
-    Raises RunError when there are checkpoints and none is whole, or when they are of another network or plan.
-    """
-    files = _checkpoints(run)
-    damaged: list[Path] = []
-    for file in reversed(files):
-        try:
-            data = file.read_bytes()
-            _header(data)
-        except (ValueError, OSError):
-            damaged.append(file.rename(file.with_suffix(".damaged")))
-            continue
-        try:
-            size = state.restore(data)
-        except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-            raise RunError(
-                f"the checkpoint is whole, but of another network or plan ({error}).",
-                str(file),
-                "Resume with the network and the recipe that the run began with.",
-            ) from None
-        run.cut_log(size)
-        if damaged:
-            run.log(_set_aside(damaged, state.step))
-        return True
-    if files or list((run.path / "checkpoints").glob("*.damaged")):
-        raise RunError("its checkpoints are damaged.", str(run.path), "Train again: `lamina train --recipe RUN`.")
-    return False
 
 
 def batches_per_epoch(rows: int, plan: Plan) -> int:
@@ -215,11 +215,12 @@ def batches_per_epoch(rows: int, plan: Plan) -> int:
 
 def average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
     """Move averaged weights towards the network's by the share 1 - ``decay`` (Polyak & Juditsky 1992); counters are copied."""
-    past, present = averaged.state_dict(), network.state_dict()
-    floats = [name for name, tensor in present.items() if tensor.is_floating_point()]
-    torch._foreach_lerp_([past[name] for name in floats], [present[name] for name in floats], 1 - decay)
-    for name in present.keys() - set(floats):
-        past[name].copy_(present[name])
+    past, present = ([*module.parameters(), *module.buffers()] for module in (averaged, network))
+    floats = [index for index, tensor in enumerate(present) if tensor.is_floating_point()]
+    with torch.no_grad():
+        torch._foreach_lerp_([past[index] for index in floats], [present[index] for index in floats], 1 - decay)
+        for index in set(range(len(present))).difference(floats):
+            past[index].copy_(present[index])
 
 
 def seed_everywhere(seed: int, device: torch.device) -> None:
@@ -235,51 +236,3 @@ def stream(seed: int, *path: int) -> int:
     """A seed of its own for each use of randomness."""
     digest = hashlib.blake2b(repr((seed, *path)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
-
-
-_UNSEALED = "0" * 64  # stands in the header while the digest is computed
-_NUMBERS = ("step", "epoch", "position", "examples", "seconds", "epoch_began", "train_seconds", "best", "stale")
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _checkpoints(run: Run) -> list[Path]:
-    return sorted((run.path / "checkpoints").glob("*.safetensors"))
-
-
-def _header(data: bytes) -> dict[str, Any]:
-    """The JSON that ``to_bytes`` put into the file's header (8 bytes of length, then the header itself).
-
-    Raises ValueError when the bytes are not those that were sealed.
-    """
-    length = int.from_bytes(data[:8], "little")
-    try:
-        metadata: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
-        seal, header = metadata["seal"].encode(), metadata["state"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"the header is damaged ({error})") from None
-    if _seal(data.replace(seal, _UNSEALED.encode(), 1)).encode() != seal:
-        raise ValueError("the content is damaged")
-    state: dict[str, Any] = json.loads(header)
-    return state
-
-
-def _seal(data: bytes) -> str:
-    """A digest of a checkpoint: a truncated file is no safetensors file, but one with a wrong bit is."""
-    return hashlib.blake2b(data, digest_size=len(_UNSEALED) // 2).hexdigest()
-
-
-def _set_aside(damaged: list[Path], step: int) -> Finding:
-    """What is said of checkpoints that could not be used."""
-    return Finding(
-        "checkpoint.damaged",
-        "warning",
-        f"{len(damaged)} damaged checkpoint{'s were' if len(damaged) > 1 else ' was'} set aside; "
-        f"training goes on from the one at step {step}.",
-        "Nothing is lost but time: the steps since are taken again. Check the disk.",
-        tuple(file.name for file in damaged),
-        len(damaged),
-        {"step": step},
-    )

@@ -17,7 +17,7 @@ from torch import nn
 from lamina import find
 from lamina.data.data import Source
 from lamina.errors import RunError, TrainingError, unknown
-from lamina.execution import Execution, Precision, default_device
+from lamina.execution import Device, Execution, Precision, default_device
 from lamina.findings import Finding
 from lamina.interrupt import Interrupt, InterruptError
 from lamina.loop import Split, loop
@@ -25,7 +25,7 @@ from lamina.model import Model
 from lamina.monitor.monitor import Monitor
 from lamina.plan import Plan
 from lamina.prepare import Prepared, Wishes, free_path, look, prepare, recognise, reopen
-from lamina.recipe import Recipe, changed
+from lamina.recipe import Recipe, changed, with_fields
 from lamina.run import Run
 from lamina.state import stream
 from lamina.tasks.task import Task
@@ -53,9 +53,10 @@ def train(
     plan: dict[str, Any] | None = None,
     valid_share: float = 0.15,
     test_share: float = 0.15,
-    device: str | None = None,
+    device: Device | None = None,
     precision: Precision | None = None,
     threads: int | None = None,
+    execution: dict[str, Any] | None = None,
     accept: Sequence[str] = (),
     out: Path | str | None = None,
     watch: Watch | None = None,
@@ -81,8 +82,9 @@ def train(
         valid_share: of the data, where they come without a validation part.
         test_share: of the data, where they come without a test part.
         device: cpu, cuda or mps; the accelerator where there is one.
-        precision: float32 or bfloat16; measured when not given.
+        precision: float32, bfloat16, bfloat16-weights or float16; measured when not given.
         threads: of the CPU; measured when not given.
+        execution: other fields of the Execution that shall not be measured: ``layout``, ``compiled``.
         accept: kinds of findings that shall not stop the run.
         out: the run's directory; ``runs/NAME-N`` when not given.
         watch: who is told how it goes.
@@ -103,13 +105,16 @@ def train(
     given = {"epochs": epochs, "budget": budget, "batch_size": batch_size, "lr": lr, "seed": seed}
     asked = {field: value for field, value in given.items() if value is not None} | (plan or {})
     changed(Plan(batch_size=sys.maxsize), asked)  # a wrong option is refused before the data are read
+    ways = {"precision": precision, "threads": threads} | (execution or {})
+    ways = {name: value for name, value in ways.items() if value is not None}
+    with_fields(Execution(), ways)
     if own is None and size not in (None, *find.network(name).SIZES):
         raise unknown(f"size of {name}", str(size), find.network(name).SIZES)
     recipe = Recipe(
         source, chosen, name, size or "", dropout, changed(Plan(), {"seed": asked["seed"]}),
         Execution(device or default_device()), valid_share, test_share, accept=tuple(accept),
     )  # fmt: skip
-    wishes = Wishes(asked, precision, threads)
+    wishes = Wishes(asked, ways)
     prepared = prepare(recipe, own, wishes, Path(out) if out else free_path(source.name), watch, began)
     return finish(prepared, watch)
 

@@ -24,6 +24,7 @@ class ImageClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.mirror = mirror
+        self.memory_format = torch.channels_last  # as the pixels are stored; the execution may choose another
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("deviation", torch.tensor(deviation).view(1, -1, 1, 1))
         self.backbone = backbone
@@ -33,9 +34,7 @@ class ImageClassifier(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits, (batch, classes), of pictures as stored, (batch, side, side, channels) uint8, or augmented,
         (batch, side, side, channels) floats between 0 and 255."""
-        pixels = image.permute(0, 3, 1, 2).contiguous(
-            memory_format=torch.channels_last
-        )  # (batch, channels, side, side)
+        pixels = image.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)  # (batch, channels, side, side)
         scaled = (pixels.to(self.mean.dtype) - self.mean) / self.deviation
         if self.training or not self.mirror:
             return self._logits(scaled)

@@ -6,8 +6,8 @@ from torch import Tensor
 from lamina.batch import Tensors
 
 
-def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[Tensor, Tensor]:
-    """The summed cross-entropy, and the sum of the examples' weights.
+def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[Tensor, Tensor | int]:
+    """The summed cross-entropy, and the number of examples or the sum of their weights.
 
     Args:
         logits: (batch, classes), or (batch, members, classes) for an ensemble, whose members' losses are averaged.
@@ -18,14 +18,17 @@ def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[T
     label = targets["label"]
     members = logits.shape[1] if logits.ndim == 3 else 1
     flat = logits.flatten(0, -2).float()
+    plain = "other" not in targets and "weight" not in targets
 
-    def each(label: Tensor) -> Tensor:
-        loss = F.cross_entropy(flat, label.repeat_interleave(members), label_smoothing=smoothing, reduction="none")
-        return loss.view(len(label), members).mean(1)
+    def each(label: Tensor, reduction: str) -> Tensor:
+        repeated = label.repeat_interleave(members) if members > 1 else label
+        return F.cross_entropy(flat, repeated, label_smoothing=smoothing, reduction=reduction)
 
-    loss = each(label)  # (batch,)
+    if plain:
+        return each(label, "sum") / members, len(label)
+    loss = each(label, "none").view(len(label), members).mean(1)  # (batch,)
     if "other" in targets:
-        loss = loss + targets["share"] * (each(targets["other"]) - loss)
+        loss = loss + targets["share"] * (each(targets["other"], "none").view(len(label), members).mean(1) - loss)
     weight = targets.get("weight", loss.new_ones(len(loss)))
     return (loss * weight).sum(), weight.sum()
 

@@ -19,10 +19,11 @@ def summarise(network: nn.Module, inputs: Tensors) -> dict[str, Any]:
 
     Returns:
         ``rows``, each with ``name``, ``type``, ``shape`` (of the output, without the batch), ``parameters`` and
-        ``flops`` (multiplications and additions of one forward pass, as counted by PyTorch's FlopCounterMode); and the
-        totals ``parameters`` and ``flops``.
+        ``flops`` (multiplications and additions of a forward pass in training, counted by PyTorch's FlopCounterMode);
+        and the totals ``parameters`` and ``flops``.
     """
     network = deepcopy(network).cpu().eval()
+    network.training = True  # of the outermost module alone: one view of the example, as in training
     rows: list[dict[str, Any]] = []
     shapes: dict[str, list[int]] = {}
 

@@ -83,11 +83,9 @@ class Network(nn.Module):
             self.stages.append(stage)
             channels = width
         self.dropout = nn.Dropout2d(dropout)  # whole channels: it drops features of their mean
-        self.to(memory_format=torch.channels_last)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Turn images into feature maps, an eighth of the stem's grid a side."""
-        image = image.contiguous(memory_format=torch.channels_last)  # (batch, channels, height, width)
+        """Turn images, (batch, channels, height, width), into feature maps, an eighth of the stem's grid a side."""
         grid = self.stages(self.stem(image))  # (batch, self.width, height', width')
         features: torch.Tensor = self.dropout(grid)
         return features

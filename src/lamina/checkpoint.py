@@ -1,0 +1,162 @@
+"""Checkpoint: a State as bytes, and the files that keep them in a run."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from lamina.errors import RunError
+from lamina.findings import Finding
+from lamina.run import Run
+from lamina.state import State
+
+KEPT = 2
+"""Checkpoints in a run: when the newest turns out to be damaged, the one before serves."""
+
+
+def save_checkpoint(run: Run, state: State) -> None:
+    """Keep the state in the run, and the one before it; one that is not finite is not worth keeping."""
+    if not state.finite():
+        return
+    run.write(f"checkpoints/{state.step:09d}.safetensors", to_bytes(state, run.log_size()))
+    for old in _checkpoints(run)[:-KEPT]:
+        old.unlink()
+
+
+def restore_checkpoint(run: Run, state: State) -> bool:
+    """Continue from the newest checkpoint that is whole; False when the run has none. A damaged one is set aside and said.
+
+    Raises RunError when there are checkpoints and none is whole, or when they are of another network or plan.
+    """
+    files = _checkpoints(run)
+    damaged: list[Path] = []
+    for file in reversed(files):
+        try:
+            data = file.read_bytes()
+            _header(data)
+        except (ValueError, OSError):
+            damaged.append(file.rename(file.with_suffix(".damaged")))
+            continue
+        try:
+            size = restore(state, data)
+        except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+            raise RunError(
+                f"the checkpoint is whole, but of another network or plan ({error}).",
+                str(file),
+                "Resume with the network and the recipe that the run began with.",
+            ) from None
+        run.cut_log(size)
+        if damaged:
+            run.log(_set_aside(damaged, state.step))
+        return True
+    if files or list((run.path / "checkpoints").glob("*.damaged")):
+        raise RunError("its checkpoints are damaged.", str(run.path), "Train again: `lamina train --recipe RUN`.")
+    return False
+
+
+def to_bytes(state: State, log_size: int) -> bytes:
+    """A state as one safetensors file; numbers are JSON in its header, the size of the run's log among them."""
+    state.settle()
+    tensors = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}
+    if state.average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
+    for player, optimizer in state.optimizers.items():
+        for index, slots in optimizer.state_dict()["state"].items():
+            for slot, value in slots.items():
+                if value is not None:
+                    tensors[f"optimizer.{player}.{index}.{slot}"] = torch.as_tensor(value)
+    numbers = {name: getattr(state, name) for name in _NUMBERS}
+    header = {
+        "numbers": numbers, "sums": state.sums, "account": state.account.seconds, "players": list(state.optimizers),
+        "log_size": log_size,
+    }  # fmt: skip
+    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    data = save(plain, {"state": json.dumps(header), "seal": _UNSEALED})
+    return data.replace(_UNSEALED.encode(), _seal(data).encode(), 1)
+
+
+def restore(state: State, data: bytes) -> int:
+    """Make a state the one that ``to_bytes`` kept; the size the log had. Raises ValueError when the bytes are damaged."""
+    header = _header(data)  # raises before anything is changed
+    tensors = load(data)
+    state.resume(header["numbers"], {player: (total, count) for player, (total, count) in header["sums"].items()})
+    state.account.seconds |= header["account"]
+    state.network.load_state_dict(_below("network.", tensors))
+    state.execution.hand_out(state.network, state.worker)
+    if state.average is not None:
+        state.average.load_state_dict(_below("average.", tensors))
+    for player in header["players"]:
+        optimizer = state.optimizer(player)
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below(f"optimizer.{player}.", tensors).items():
+            index, _, slot = name.partition(".")
+            slots.setdefault(int(index), {})[slot] = tensor
+        optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+    return int(header["log_size"])
+
+
+_UNSEALED = "0" * 64  # stands in the header while the digest is computed
+_NUMBERS = (
+    "step",
+    "epoch",
+    "position",
+    "examples",
+    "seconds",
+    "epoch_began",
+    "train_seconds",
+    "best",
+    "stale",
+    "micro_batches",
+    "reserve",
+    "scale",
+    "unspoilt",
+)
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _checkpoints(run: Run) -> list[Path]:
+    return sorted((run.path / "checkpoints").glob("*.safetensors"))
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """The JSON that ``to_bytes`` put into the file's header (8 bytes of length, then the header itself).
+
+    Raises ValueError when the bytes are not those that were sealed.
+    """
+    length = int.from_bytes(data[:8], "little")
+    try:
+        metadata: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+        seal, header = metadata["seal"].encode(), metadata["state"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the header is damaged ({error})") from None
+    if _seal(data.replace(seal, _UNSEALED.encode(), 1)).encode() != seal:
+        raise ValueError("the content is damaged")
+    state: dict[str, Any] = json.loads(header)
+    return state
+
+
+def _seal(data: bytes) -> str:
+    """A digest of a checkpoint: a truncated file is no safetensors file, but one with a wrong bit is."""
+    return hashlib.blake2b(data, digest_size=len(_UNSEALED) // 2).hexdigest()
+
+
+def _set_aside(damaged: list[Path], step: int) -> Finding:
+    """What is said of checkpoints that could not be used."""
+    return Finding(
+        "checkpoint.damaged",
+        "warning",
+        f"{len(damaged)} damaged checkpoint{'s were' if len(damaged) > 1 else ' was'} set aside; "
+        f"training goes on from the one at step {step}.",
+        "Nothing is lost but time: the steps since are taken again. Check the disk.",
+        tuple(file.name for file in damaged),
+        len(damaged),
+        {"step": step},
+    )

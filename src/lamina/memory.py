@@ -1,0 +1,72 @@
+"""Memory: what to do when there is not enough, and how not to ask the system for it again at each step."""
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from lamina.errors import TrainingError
+
+Result = TypeVar("Result")
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt(3)
+_KEPT = 2**31 - 1  # bytes that stay with the process rather than going back to the system
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed, up to 2 GiB, instead of returning large blocks to the system at once.
+
+    A training step frees its activations and asks for as many again; each page that the system gives is an interruption, and
+    has to be cleared. Only the GNU C library is asked; elsewhere nothing happens.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            library = ctypes.CDLL(None)
+            library.mallopt(_MMAP_THRESHOLD, _KEPT)
+            library.mallopt(_TRIM_THRESHOLD, _KEPT)
+
+
+def ran_out(error: Exception) -> bool:
+    """Whether an error says that memory ran out: on an accelerator, or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def release(device: torch.device) -> None:
+    """Give back what PyTorch keeps for later, so that smaller pieces find room in one stretch."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def in_pieces(rows: Tensor, size: int, work: Callable[[Tensor], Result], device: torch.device) -> Iterator[Result]:
+    """``work`` on ``rows``, ``size`` at a time, in order; where memory runs out, half as many at a time from there on.
+
+    Raises TrainingError when one at a time is too many.
+    """
+    start = 0
+    while start < len(rows):
+        try:
+            result = work(rows[start : start + size])
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
+            size = halved(min(size, len(rows) - start))
+        else:
+            yield result
+            start += size
+            continue
+        release(device)  # only here, where the error and what it held are gone
+
+
+def halved(size: int) -> int:
+    """Half of a number of examples that did not fit. Raises TrainingError when it was one."""
+    if size <= 1:
+        raise TrainingError(
+            "a single example does not fit into memory.", "", "Choose a smaller network (--size) or smaller examples."
+        )
+    return -(-size // 2)

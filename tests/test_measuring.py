@@ -1,0 +1,193 @@
+"""The measured choice: what disagrees is refused, what is slow is dropped, what was ordered is obeyed, all is remembered."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lamina import machine, measuring
+from lamina.batch import Batch, Loss
+from lamina.execution import Execution
+from lamina.measuring import Choice
+
+BATCH = Batch({"x": torch.randn(64, 8, generator=torch.Generator().manual_seed(0))}, {"y": torch.zeros(64)})
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LAMINA_CACHE", str(tmp_path))
+    return tmp_path / "measured"
+
+
+class Network(nn.Module):
+    """Two layers; in bfloat16 it can be wrong, or slow."""
+
+    def __init__(self, wrong: float = 0.0, slow: float = 0.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.wrong, self.slow, self.calls = wrong, slow, 0
+        self.body = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.Dropout(0.2), nn.Linear(16, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.body(x)
+        if torch.is_autocast_enabled("cpu"):
+            time.sleep(self.slow)
+            result = result + self.wrong * x.sum(1, keepdim=True) * result
+        else:
+            time.sleep(0.01)
+        return result
+
+
+def losses(network: nn.Module, batch: Batch) -> Iterator[Loss]:
+    yield Loss("network", (network(**batch.inputs)[:, 0].float() - batch.targets["y"]).square().sum(), len(batch))
+
+
+def choose(network: nn.Module, asked: dict[str, Any] | None = None, seconds: float = 100.0) -> Choice:
+    asked = {"threads": 1} if asked is None else asked
+    return measuring.choose(network, losses, BATCH, Execution(), asked, seconds)
+
+
+def precisions(choice: Choice) -> list[str]:
+    return [candidate.execution.precision for candidate in choice.candidates]
+
+
+def test_the_quickest_that_agrees_is_taken() -> None:
+    choice = choose(Network())
+    assert choice.execution.precision == "bfloat16"
+    assert [candidate.chosen for candidate in choice.candidates] == [False, True]
+    assert all(candidate.agrees for candidate in choice.candidates)
+
+
+def test_one_whose_gradient_disagrees_is_refused_and_the_table_says_so() -> None:
+    choice = choose(Network(wrong=1.0))
+    assert choice.execution.precision == "float32"
+    other = choice.candidates[1]
+    assert other.gradient_error > measuring.GRADIENT_TOLERANCE
+    assert other.examples_per_s > choice.examples_per_s  # it was quicker, and refused all the same
+    assert "does not compute the same" in other.to_json()["note"]
+
+
+def test_a_hopeless_one_is_dropped_after_its_first_step() -> None:
+    began = time.monotonic()
+    assert choose(Network(slow=0.4)).execution.precision == "float32"
+    assert time.monotonic() - began < 0.4 + 1.5
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("wrong", [0.0, 1.0])
+def test_what_was_ordered_is_obeyed(precision: str, wrong: float) -> None:
+    choice = choose(Network(wrong), {"precision": precision, "threads": 1, "layout": "channels-first"})
+    assert (choice.execution.precision, choice.execution.threads) == (precision, 1)
+    assert choice.execution.layout == "channels-first"
+    assert [c.execution.precision for c in choice.candidates if c.chosen] == [precision]
+
+
+def test_threads_are_measured_unless_ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "cores", lambda: 2)
+    before = torch.get_num_threads()
+    try:
+        choice = choose(Network(), {"precision": "float32"})
+        assert sorted(candidate.execution.threads for candidate in choice.candidates) == [1, 2]
+        assert choose(Network(), {"threads": 2}).execution.threads == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_layouts_are_measured_where_there_are_filters() -> None:
+    class Filters(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(
+                nn.Unflatten(1, (2, 2, 2)), nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 1)
+            )
+
+    choice = choose(Filters(), {"threads": 1, "precision": "float32"})
+    assert [candidate.execution.layout for candidate in choice.candidates] == ["channels-last", "channels-first"]
+    assert "layout" not in {
+        name for name in ("layout",) if len({c.execution.layout for c in choose(Network()).candidates}) > 1
+    }
+
+
+def test_micro_batches_are_measured_only_where_they_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Plain(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(8, 16), nn.Dropout(0.5), nn.Linear(16, 1))
+
+    asked = {"threads": 1, "precision": "float32"}
+    assert {candidate.micro_batches for candidate in choose(Plain(), asked).candidates} == {1, 2}
+    assert all(candidate.agrees for candidate in choose(Plain(), asked).candidates)
+    assert {candidate.micro_batches for candidate in choose(Network(), asked).candidates} == {1}
+
+
+def test_what_does_not_run_here_is_said_and_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Picky(Network):
+        def forward(self, x: Tensor) -> Tensor:
+            if torch.is_autocast_enabled("cpu"):
+                raise NotImplementedError("no such kernel")
+            return super().forward(x)
+
+    choice = choose(Picky())
+    assert choice.execution.precision == "float32"
+    assert choice.candidates[1].to_json()["note"] == "it does not run here (NotImplementedError)"
+    json.dumps([candidate.to_json() for candidate in choice.candidates])
+
+
+def test_a_short_training_is_not_held_up() -> None:
+    network = Network()
+    began = time.monotonic()
+    choice = choose(network, seconds=0.1)
+    assert time.monotonic() - began < 0.5
+    assert len(choice.candidates) == 1
+
+
+def test_fewer_examples_are_measured_where_memory_is_short() -> None:
+    class Large(Network):
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > 2:
+                raise torch.OutOfMemoryError
+            return super().forward(x)
+
+    assert choose(Large(), {"threads": 1, "precision": "float32"}).candidates
+
+
+def test_a_choice_is_remembered_until_something_changes(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setattr(measuring, "STEADY", 1e9)
+    first, second = choose(Network()), choose(Network())
+    assert (first.remembered, second.remembered) == (False, True)
+    assert (second.execution, second.candidates) == (first.execution, first.candidates)
+    assert not choose(Network(), {"threads": 1, "precision": "float32"}).remembered
+    monkeypatch.setattr(machine, "identity", lambda kind: ["another machine"])
+    assert not choose(Network()).remembered
+    for file in cache.iterdir():
+        file.write_text("{damaged")
+    assert not choose(Network()).remembered
+
+
+def test_what_a_busy_machine_gave_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "STEADY", 0.0)
+    choose(Network())
+    assert not choose(Network()).remembered
+
+
+def test_the_network_is_left_as_it_was() -> None:
+    network = Network()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    network.eval()
+    choose(network)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    assert not network.training
+
+
+def test_the_gemm_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = machine.gemm_peak(Execution(threads=1))
+    assert first > 1e8
+    monkeypatch.setattr(machine, "_product", lambda *_: 1.0)
+    assert machine.gemm_peak(Execution(threads=1)) == first
+    assert machine.gemm_peak(Execution("cpu", "bfloat16", threads=1)) == 1.0
