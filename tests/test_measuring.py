@@ -162,7 +162,7 @@ def test_a_choice_is_remembered_until_something_changes(monkeypatch: pytest.Monk
     assert (first.remembered, second.remembered) == (False, True)
     assert (second.execution, second.candidates) == (first.execution, first.candidates)
     assert not choose(Network(), {"threads": 1, "precision": "float32"}).remembered
-    monkeypatch.setattr(machine, "identity", lambda kind: ["another machine"])
+    monkeypatch.setattr(measuring, "identity", lambda kind: ["another machine"])
     assert not choose(Network()).remembered
     for file in cache.iterdir():
         file.write_text("{damaged")

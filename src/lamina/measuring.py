@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from lamina.batch import Batch, Loss
+from lamina.data.remembered import key_of, recall, remember
 from lamina.execution import Execution, Precision
-from lamina.machine import cores, key_of, recall, remember
+from lamina.machine import cores, identity
 from lamina.memory import halved, ran_out
 
 Losses = Callable[[nn.Module, Batch], Iterator[Loss]]
@@ -111,10 +112,9 @@ def choose(
         seconds: that training will take, where that is known.
         steps: that training will take, otherwise.
     """
-    key = key_of(
-        "execution", start.kind, str(network), len(batch), _shapes(batch), asked, bool(seconds and _long(seconds))
-    )
-    known = recall(key)
+    long = bool(seconds and _long(seconds))
+    key = key_of(identity(start.kind), start.kind, str(network), len(batch), _shapes(batch), asked, long)
+    known = recall("measured", key)
     if known is not None:
         return _choice_of(known)
     given = {name: value for name, value in asked.items() if name in asdict(start)}
@@ -136,7 +136,7 @@ def choose(
         contest.vary([{"compiled": True}])
     choice = contest.choice()
     if contest.steady():
-        remember(key, {"micro_batches": choice.micro_batches, "candidates": [asdict(c) for c in choice.candidates]})
+        remember("measured", key, {"micro_batches": choice.micro_batches, "candidates": [asdict(c) for c in choice.candidates]})
     return choice
 
 

@@ -1,5 +1,6 @@
 """Model: a finished run, ready to answer: predict, evaluate, explain, report."""
 
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -11,17 +12,19 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import nn
 
+import lamina
 from lamina import find
 from lamina.batch import Batch, Tensors
 from lamina.data import split
 from lamina.data.data import Data, Raws, Source
+from lamina.data.remembered import key_of, recall, remember
 from lamina.data.store import Report, Store, encode_each, prepare
 from lamina.errors import OptionError, RunError, unknown
 from lamina.layers.shapes import Shape
 from lamina.loop import answered
 from lamina.prove import prove
 from lamina.recipe import Recipe
-from lamina.run import FORMAT, Run
+from lamina.run import FORMAT, Run, to_json_text
 from lamina.tasks.task import Answer, Facts, Task
 
 AT_ONCE = 512  # examples that predict encodes together
@@ -199,6 +202,17 @@ def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None) 
     return prepare(
         data, lambda raws: task.encode(raws, facts), lambda given: task.target(given, facts), decides, report
     )
+
+
+def learned(task: Task, data: Data) -> Facts:
+    """The facts of the training part, found out once."""
+    train = data.of("train")
+    key = key_of(train.fingerprint(), repr(task), find.code_of(type(task)), lamina.__version__, FORMAT)
+    known = recall("facts", key)
+    if known is None:
+        known = json.loads(to_json_text(task.facts(train)))  # as a run that is resumed will read them
+        remember("facts", key, known)
+    return known
 
 
 def read_data(recipe: Recipe) -> Data:

@@ -25,7 +25,7 @@ from lamina.findings import Finding
 from lamina.layers.summary import summarise
 from lamina.machine import gemm_peak
 from lamina.measuring import Choice, choose
-from lamina.model import build, encoded, family_of, open_data, read_data
+from lamina.model import build, encoded, family_of, learned, open_data, read_data
 from lamina.plan import Plan
 from lamina.recipe import Recipe, changed, with_options
 from lamina.run import Run
@@ -133,7 +133,7 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
     findings = audit(data)
     for finding in findings:
         watch.find(finding)
-    facts = recipe.task.facts(data.of("train"))
+    facts = learned(recipe.task, data)
     for note in facts.get("notes", []):
         watch.say(note)
     store = encoded(recipe.task, facts, data, lambda done, total: watch.progress("encoding", done, total))

@@ -98,7 +98,7 @@ class ImageClassification(Task):
         arrays, good, _ = encode_each(data.raws[chosen], lambda raws: _encode(raws, side, channels))
         if arrays is None:
             raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
-        pixels = arrays["image"].astype(np.float64)
+        mean, deviation = pictures.mean_and_deviation(arrays["image"])
         chosen_flip, why = (
             (self.flip, "as was said")
             if self.flip is not None
@@ -114,8 +114,8 @@ class ImageClassification(Task):
             "notes": [f"Training images are {'' if chosen_flip else 'not '}mirrored: {why}."],
             "side": side,
             "channels": channels,
-            "mean": pixels.mean((0, 1, 2)).round(3).tolist(),
-            "deviation": np.maximum(pixels.std((0, 1, 2)), 1.0).round(3).tolist(),
+            "mean": mean.round(3).tolist(),
+            "deviation": np.maximum(deviation, 1.0).round(3).tolist(),
         }
 
     def encode(self, raws: Raws, facts: Facts) -> Arrays:
