@@ -30,5 +30,5 @@ def step(state: State) -> None:
     loss = state.network(pictures).square().sum()
     loss.backward()
     state.update("network", 8, 0.01)
-    state.note(Loss("network", loss.detach(), 8))
+    state.sums.note(Loss("network", loss.detach(), 8))
     state.advance(8)

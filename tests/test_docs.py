@@ -49,7 +49,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     from sklearn.datasets import load_diabetes, load_digits
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lamina.execution.ROUNDS", 1)
+    monkeypatch.setattr("lamina.measuring.ROUNDS", 1)
     monkeypatch.setattr("lamina.prepare.DEFAULT_SECONDS", 0.1)  # so that three epochs are made where none are said
     digits = load_digits()
     names = ["daisy", "rose", "tulip"]
@@ -188,6 +188,6 @@ def kinds_of_findings() -> set[str]:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding" and node.args:
                 if isinstance(node.args[0], ast.Constant):
                     kinds.add(node.args[0].value)
-            elif isinstance(node, ast.Constant) and re.fullmatch(r"value\.[a-z]+", str(node.value)):
+            elif isinstance(node, ast.Constant) and re.fullmatch(r"(value|bottleneck)\.[a-z]+", str(node.value)):
                 kinds.add(node.value)
     return kinds | {"column.constant", "column.identifier"}  # made from the kind of the column

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from lamina import find
 from lamina.batch import Batch
-from lamina.loop import evaluate
+from lamina.evaluation import evaluate
 from lamina.plan import Plan
 from lamina.state import State
 from trained import Trained
@@ -104,7 +104,7 @@ def test_augmentation_follows_its_generator_and_keeps_the_shapes(trained: Traine
 
 @every_task
 def test_gradient_does_not_depend_on_micro_batches(trained: Trained) -> None:
-    from lamina.loop import descend
+    from lamina.descent import descend
 
     task, execution = trained.model.task, trained.model.recipe.execution
     batch = trained.store.batch(torch.arange(24))

@@ -21,6 +21,7 @@ machine
 measuring
 recipe state
 checkpoint
+descent evaluation
 loop monitor report comparison
 prove
 model

@@ -15,7 +15,8 @@ from lamina import loop as loops
 from lamina import training
 from lamina.checkpoint import restore_checkpoint
 from lamina.errors import TrainingError
-from lamina.loop import Split, evaluate, loop
+from lamina.evaluation import evaluate
+from lamina.loop import Split, loop
 from lamina.model import Model, build
 from lamina.plan import Plan
 from lamina.prepare import Prepared

@@ -7,9 +7,10 @@ import torch
 from torch import nn
 
 from lamina.batch import Batch, Loss
+from lamina.descent import descend
 from lamina.errors import TrainingError
+from lamina.evaluation import answered
 from lamina.execution import Execution
-from lamina.loop import answered, descend
 from lamina.memory import in_pieces, ran_out
 from lamina.plan import Plan
 from lamina.state import State
@@ -75,9 +76,9 @@ def test_a_step_in_halves_has_the_same_gradient(task: Task, most: int, late: boo
     halves, network = stepped(task, most, late)
     assert halves.micro_batches > 1
     assert max(network.tried[-halves.micro_batches :]) <= most
-    assert whole.settle().keys() == halves.settle().keys()
-    for player, (total, count) in whole.sums.items():
-        assert halves.sums[player] == pytest.approx((total, count))
+    assert whole.sums.settle().keys() == halves.sums.settle().keys()
+    for player, (total, count) in whole.sums.values.items():
+        assert halves.sums.values[player] == pytest.approx((total, count))
     for name, tensor in whole.network.state_dict().items():
         torch.testing.assert_close(halves.network.state_dict()[name], tensor, msg=name)
     assert all(parameter.grad is None for parameter in network.parameters())

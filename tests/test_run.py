@@ -75,7 +75,7 @@ def test_nothing_is_overwritten(run: Run) -> None:
 
 
 def test_the_log_keeps_records_findings_and_notes(run: Run) -> None:
-    step = Step(1, 1, 0.1, {"network": math.nan}, 0.1, math.inf, 1.0, 1.0)
+    step = Step(1, 1, 0.1, {"network": math.nan}, 0.1, math.inf, 1.0, 1, 1.0)
     finding = Finding("leak.duplicate", "warning", "what", "remedy", ("a", "b"), 2, {"x": 1})
     for record in ("a note", step, finding, {"kind": "end"}):
         run.log(record)

@@ -67,25 +67,25 @@ def test_it_does_not_matter_when_losses_are_read() -> None:
     at_once, late = fresh(Plan()), fresh(Plan())
     for number in range(50):
         for state in (at_once, late):
-            state.note(Loss("network", torch.tensor(0.1 * number), 3 if number % 2 else torch.tensor(1.7)))
-        at_once.settle()
-    assert at_once.sums == late.settle()
-    assert late.sums["network"][1] == pytest.approx(25 * 3 + 25 * 1.7)
+            state.sums.note(Loss("network", torch.tensor(0.1 * number), 3 if number % 2 else torch.tensor(1.7)))
+        at_once.sums.settle()
+    assert at_once.sums.values == late.sums.settle()
+    assert late.sums.values["network"][1] == pytest.approx(25 * 3 + 25 * 1.7)
 
 
 def test_a_float16_step_that_overflows_is_left_out_and_the_scale_halved() -> None:
     state = State(torch.nn.Linear(2, 1), Plan(optimizer="sgd", momentum=0.0, weight_decay=0.0), torch.arange(4), HALF)
-    (weight, _), scale = state.network.parameters(), state.scale
+    (weight, _), scale = state.network.parameters(), state.scale.value
     before = weight.detach().clone()
     weight.grad = torch.tensor([[torch.inf, 1.0]])
     assert state.update("network", 1.0, 0.1) is None
     assert torch.equal(weight, before)
-    assert state.scale == scale / 2
-    weight.grad = torch.full((1, 2), 2.0) * state.scale
-    state.unspoilt = GROWTH - 1
+    assert state.scale.value == scale / 2
+    weight.grad = torch.full((1, 2), 2.0) * state.scale.value
+    state.scale.unspoilt = GROWTH - 1
     state.update("network", 2.0, 0.1)
     torch.testing.assert_close(before - weight, torch.full((1, 2), 0.1))
-    assert state.scale == scale
+    assert state.scale.value == scale
 
 
 def test_float16_trains_to_what_float32_does() -> None:
@@ -96,7 +96,7 @@ def test_float16_trains_to_what_float32_does() -> None:
         while taken < 3:
             with execution.autocast():
                 loss = state.worker(pictures).float().square().sum()
-            (loss * state.scale).backward()
+            (loss * state.scale.value).backward()
             taken += state.update("network", 4.0, 0.01) is not None  # the first ones overflow, and lower the scale
         reached.append(float(loss.detach()))
     assert reached[1] == pytest.approx(reached[0], rel=0.02)

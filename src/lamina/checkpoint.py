@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from lamina.errors import RunError
 from lamina.findings import Finding
 from lamina.run import Run
-from lamina.state import State
+from lamina.state import LossScale, State, Sums
 
 KEPT = 2
 """Checkpoints in a run: when the newest turns out to be damaged, the one before serves."""
@@ -61,7 +62,6 @@ def restore_checkpoint(run: Run, state: State) -> bool:
 
 def to_bytes(state: State, log_size: int) -> bytes:
     """A state as one safetensors file; numbers are JSON in its header, the size of the run's log among them."""
-    state.settle()
     tensors = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}
     if state.average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
@@ -72,7 +72,8 @@ def to_bytes(state: State, log_size: int) -> bytes:
                     tensors[f"optimizer.{player}.{index}.{slot}"] = torch.as_tensor(value)
     numbers = {name: getattr(state, name) for name in _NUMBERS}
     header = {
-        "numbers": numbers, "sums": state.sums, "account": state.account.seconds, "players": list(state.optimizers),
+        "numbers": numbers, "sums": state.sums.settle(), "account": state.account.seconds,
+        "players": list(state.optimizers), "scale": [state.scale.value, state.scale.unspoilt],
         "log_size": log_size,
     }  # fmt: skip
     plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
@@ -84,7 +85,11 @@ def restore(state: State, data: bytes) -> int:
     """Make a state the one that ``to_bytes`` kept; the size the log had. Raises ValueError when the bytes are damaged."""
     header = _header(data)  # raises before anything is changed
     tensors = load(data)
-    state.resume(header["numbers"], {player: (total, count) for player, (total, count) in header["sums"].items()})
+    for name, value in header["numbers"].items():
+        setattr(state, name, value)
+    state.started = time.monotonic() - state.seconds
+    state.sums = Sums({player: (total, count) for player, (total, count) in header["sums"].items()})
+    state.scale = LossScale(*header["scale"])
     state.account.seconds |= header["account"]
     state.network.load_state_dict(_below("network.", tensors))
     state.execution.hand_out(state.network, state.worker)
@@ -113,8 +118,6 @@ _NUMBERS = (
     "stale",
     "micro_batches",
     "reserve",
-    "scale",
-    "unspoilt",
 )
 
 

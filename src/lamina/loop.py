@@ -1,21 +1,21 @@
-"""The training loop, and evaluation. It knows no task and no architecture, prints nothing and calls nobody back: it yields
+"""The training loop. It knows no task and no architecture, prints nothing and calls nobody back: it yields
 what happened, and whoever iterates over it decides what to do about it."""
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lamina.batch import Batch, Loss, Tensors
 from lamina.checkpoint import restore_checkpoint, save_checkpoint
 from lamina.data.ahead import ahead
 from lamina.data.store import Store
+from lamina.descent import descend
+from lamina.evaluation import evaluate
 from lamina.execution import Execution
-from lamina.memory import halved, in_pieces, keep_freed_memory, ran_out, release
+from lamina.memory import keep_freed_memory
 from lamina.metrics.metric import Metric
 from lamina.plan import Plan
 from lamina.records import Epoch, Step
@@ -85,7 +85,7 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
     batches = state.batches()
     left = batches[state.position :]
     state.worker.train()
-    before, since, examples, steepness = dict(state.settle()), time.monotonic(), 0, math.nan
+    before, since, examples, steepness = dict(state.sums.settle()), time.monotonic(), 0, math.nan
     for batch in ahead(
         store, left, pinned=execution.kind == "cuda", apart=execution.kind != "cpu" or getattr(store, "mapped", False)
     ):
@@ -102,7 +102,7 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
         examples += len(batch)
         over = state.position == len(batches) or state.t() >= 1
         if due or over:
-            loss = {player: mean(sums, before.get(player)) for player, sums in state.settle().items()}
+            loss = {player: mean(sums, before.get(player)) for player, sums in state.sums.settle().items()}
             account.settle()
             seconds = time.monotonic() - since
             state.train_seconds += seconds
@@ -112,65 +112,9 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
                 state.step, state.epoch + 1, state.t(), loss, lr, steepness, examples / seconds, state.micro_batches,
                 state.tick(),
             )  # fmt: skip
-            before, since, examples = dict(state.sums), time.monotonic(), 0
+            before, since, examples = dict(state.sums.values), time.monotonic(), 0
         if over:
             return
-
-
-def descend(state: State, task: Task, batch: Batch, lr: float, measured: bool) -> Tensor | None:
-    """One step of every player; the norm of the last one's gradient, where it is measured.
-
-    Where memory runs out the step is taken again with the batch cut into twice as many pieces, and so are those that follow:
-    the gradient is the same, but for layers that normalise over the batch.
-    """
-    stepped: dict[str, Tensor | None] = {}
-    while True:
-        kept = [buffer.clone() for buffer in state.buffers]
-        try:
-            return attempt(state, task, batch, lr, measured, stepped)
-        except RuntimeError as error:
-            if not ran_out(error):
-                raise
-            size = halved(-(-len(batch) // state.micro_batches))
-        state.micro_batches = -(-len(batch) // size)
-        state.forget()
-        release(state.execution.device)
-        for buffer, before in zip(state.buffers, kept, strict=True):
-            buffer.copy_(before)
-        state.reseed()
-
-
-def attempt(
-    state: State, task: Task, batch: Batch, lr: float, measured: bool, stepped: dict[str, Tensor | None]
-) -> Tensor | None:
-    """What ``descend`` does as long as there is memory; ``stepped`` are the players that need no further step, and their norms.
-
-    Micro-batches advance in lockstep: the first loss of each, one step of that player, the second loss of each, and so
-    on; a player's gradient is the sum over all of them divided by the sum of their counts.
-    """
-    execution, account = state.execution, state.account
-    pieces = [task.losses(state.worker, piece) for piece in batch.pieces(state.micro_batches)]
-    whole = len(pieces) == 1
-    while True:
-        found: list[Loss] = []
-        for piece in pieces:
-            with execution.autocast():
-                loss = next(piece, None)
-            account.lap("forward")
-            if loss is None:
-                return next(reversed(stepped.values()), None)
-            if loss.player not in stepped:
-                share = state.scale / loss.count if whole else state.scale  # with one piece the count is known by now
-                loss.total.backward(torch.as_tensor(share, dtype=loss.total.dtype, device=loss.total.device))  # type: ignore[no-untyped-call]
-                account.lap("backward")
-            found.append(Loss(loss.player, loss.total.detach(), loss.count))
-        player = found[0].player
-        if player not in stepped:
-            count = 1.0 if whole else sum(loss.count for loss in found)
-            stepped[player] = state.update(player, count, lr, measured)
-            for loss in found:
-                state.note(loss)
-            account.lap("optimizer")
 
 
 def close_epoch(state: State, task: Task, metrics: dict[str, Metric], store: Store, split: Split, run: Run) -> Epoch:
@@ -192,63 +136,12 @@ def close_epoch(state: State, task: Task, metrics: dict[str, Metric], store: Sto
         weights = {name: tensor.contiguous() for name, tensor in state.judged.state_dict().items()}
         run.write("best.safetensors", save(weights, {"epoch": str(state.epoch + 1)}))
     state.account.lap("checkpoints")
-    loss = {player: mean(sums) for player, sums in state.settle().items()}
+    loss = {player: mean(sums) for player, sums in state.sums.settle().items()}
     examples, seconds, training, spent = state.close()
     state.reserve = spent["evaluation"]
     return Epoch(
         state.epoch, state.step, state.t(), loss, train, valid, seconds, examples / max(training, 1e-9), spent, best
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a network said about examples, and what the metrics keep of it."""
-
-    rows: dict[str, Tensor]
-    """Per metric, (examples, k)."""
-    outputs: Tensor
-    """(examples, ...), float32 on the CPU."""
-    targets: Tensors
-    """(examples, ...) each, on the CPU."""
-
-
-@torch.inference_mode()
-def evaluate(
-    network: nn.Module,
-    task: Task,
-    metrics: dict[str, Metric],
-    store: Store,
-    rows: Tensor,
-    batch_size: int,
-    execution: Execution,
-) -> Evaluation:
-    """Run the network over ``rows``, each example exactly once, none dropped, without augmentation or dropout."""
-    outputs, targets = [], []
-    for said, asked in answered(network, task, store.batch, rows, batch_size, execution):
-        outputs.append(said)
-        targets.append({name: tensor.cpu() for name, tensor in asked.items()})
-    together = {name: torch.cat([piece[name] for piece in targets]) for name in targets[0]}
-    said = torch.cat(outputs)
-    return Evaluation({name: metric.observe(said, together) for name, metric in metrics.items()}, said, together)
-
-
-def answered(
-    network: nn.Module,
-    task: Task,
-    gather: Callable[[Tensor], Batch],
-    rows: Tensor,
-    batch_size: int,
-    execution: Execution,
-) -> Iterator[tuple[Tensor, Tensors]]:
-    """What the network says of the batches that ``gather`` makes of ``rows``, float32 on the CPU, and their targets."""
-    network.eval()
-
-    def outputs(piece: Tensor) -> tuple[Tensor, Tensors]:
-        batch = execution.move(gather(piece))
-        with torch.inference_mode(), execution.autocast():
-            return task.outputs(network, batch.inputs).float().cpu(), batch.targets
-
-    yield from in_pieces(rows, batch_size, outputs, execution.device)
 
 
 def mean(sums: tuple[float, float], before: tuple[float, float] | None = None) -> float:

@@ -47,4 +47,3 @@ def _product(kind: str, dtype: torch.dtype, side: int) -> float:
     began = time.perf_counter()
     float((one @ one)[0, 0])  # reading it waits for the device
     return 2 * side**3 / (time.perf_counter() - began)
-

@@ -136,7 +136,11 @@ def choose(
         contest.vary([{"compiled": True}])
     choice = contest.choice()
     if contest.steady():
-        remember("measured", key, {"micro_batches": choice.micro_batches, "candidates": [asdict(c) for c in choice.candidates]})
+        remember(
+            "measured",
+            key,
+            {"micro_batches": choice.micro_batches, "candidates": [asdict(c) for c in choice.candidates]},
+        )
     return choice
 
 

@@ -20,8 +20,8 @@ from lamina.data.data import Data, Raws, Source
 from lamina.data.remembered import key_of, recall, remember
 from lamina.data.store import Report, Store, encode_each, prepare
 from lamina.errors import OptionError, RunError, unknown
+from lamina.evaluation import answered
 from lamina.layers.shapes import Shape
-from lamina.loop import answered
 from lamina.prove import prove
 from lamina.recipe import Recipe
 from lamina.run import FORMAT, Run, to_json_text

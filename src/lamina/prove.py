@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from lamina.data.data import Data
 from lamina.data.store import Store
+from lamina.evaluation import Evaluation, evaluate
 from lamina.execution import Execution
 from lamina.exhibits import Exhibit, Gallery, to_json
-from lamina.loop import Evaluation, evaluate
 from lamina.metrics.metric import Metric, Score, scores
 from lamina.metrics.paired import LEVEL, paired
 from lamina.run import Run

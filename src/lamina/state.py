@@ -20,8 +20,8 @@ from lamina.batch import Loss
 from lamina.execution import Execution
 from lamina.plan import Plan
 
-LARGEST_SCALE = 2.0**16  # of float16 losses, to begin with; smaller gradients would become zero
-GROWTH = 2000  # steps without an overflow after which the scale is doubled (Micikevicius et al. 2018)
+LARGEST_SCALE = 2.0**16  # of float16 losses, to begin with
+GROWTH = 2000  # steps without an overflow after which the scale is doubled
 
 
 class State:
@@ -43,8 +43,7 @@ class State:
         self.position = 0  # batches done in the epoch under way
         self.examples = 0  # seen in the epoch under way
         self.micro_batches = plan.micro_batches  # pieces of a batch; more once memory ran out
-        self.scale = LARGEST_SCALE if self.execution.precision == "float16" else 1.0  # of the losses
-        self.unspoilt = 0  # steps since the scale changed
+        self.scale = LossScale(LARGEST_SCALE if self.execution.precision == "float16" else 1.0)
         self.evaluated = 0  # examples at the end of each epoch
         self.reserve = 0.0  # seconds of a budget in time that the last evaluation will need
         self.seconds = 0.0  # of training, over all parts of a resumed run
@@ -52,10 +51,9 @@ class State:
         self.train_seconds = 0.0  # of the epoch under way, evaluation left out
         self.best: float | None = None  # validation score of the best epoch
         self.stale = 0  # epochs since then
-        self.sums: dict[str, tuple[float, float]] = {}  # by player, (total, count) of the losses in the epoch under way
-        self._noted: list[tuple[str, Tensor, Tensor | float]] = []  # losses that are not in the sums yet
+        self.sums = Sums({})  # of the losses in the epoch under way
         self._generator: torch.Generator | None = None
-        self._started = time.monotonic()
+        self.started = time.monotonic()
 
     def t(self) -> float:
         """The share of the budget that is spent: in steps, or in time where that is more."""
@@ -70,7 +68,7 @@ class State:
 
     def tick(self) -> float:
         """Seconds of training up to now."""
-        self.seconds = time.monotonic() - self._started
+        self.seconds = time.monotonic() - self.started
         return self.seconds
 
     def batches(self) -> list[Tensor]:
@@ -97,23 +95,6 @@ class State:
         if self.average is not None and self.plan.ema is not None:
             average(self.average, self.network, min(self.plan.ema, self.step / (10 + self.step)))  # faster at the start
 
-    def note(self, loss: Loss) -> None:
-        """Remember a loss for the sums. Its value is read later, since reading it waits for the device."""
-        self._noted.append((loss.player, loss.total.detach(), loss.count))
-
-    def settle(self) -> dict[str, tuple[float, float]]:
-        """Read what was noted, and add it to the sums: one by one, so that it does not matter when they are read."""
-        if self._noted:
-            counts = [count for _, _, count in self._noted]
-            totals = torch.stack([total.double() for _, total, _ in self._noted]).tolist()
-            tensors = [count.detach().double() for count in counts if isinstance(count, Tensor)]
-            read = iter(torch.stack(tensors).tolist() if tensors else [])
-            for (player, _, count), total in zip(self._noted, totals, strict=True):
-                before = self.sums.get(player, (0.0, 0.0))
-                self.sums[player] = before[0] + total, before[1] + (next(read) if isinstance(count, Tensor) else count)
-            self._noted.clear()
-        return self.sums
-
     def judge(self, score: float, better: str) -> bool:
         """Whether a validation score is the best so far."""
         sign = 1 if better == "higher" else -1
@@ -124,7 +105,7 @@ class State:
     def close(self) -> tuple[int, float, float, dict[str, float]]:
         """Go to the next epoch; this one's examples, seconds, seconds without evaluation, and seconds by phase."""
         closed = self.examples, self.tick() - self.epoch_began, self.train_seconds, self.account.close()
-        self.epoch, self.position, self.examples, self.sums = self.epoch + 1, 0, 0, {}
+        self.epoch, self.position, self.examples, self.sums = self.epoch + 1, 0, 0, Sums({})
         self.epoch_began, self.train_seconds = self.seconds, 0.0
         return closed
 
@@ -152,10 +133,10 @@ class State:
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         gradients: list[Tensor] = [p.grad for p in parameters]
         half = self.execution.precision == "float16"
-        norm, divisor = None, count * self.scale
+        norm, divisor = None, count * self.scale.value
         if measured or half or self.plan.clip is not None:
             norm = nn.utils.get_total_norm(gradients) / divisor
-        if half and norm is not None and not self._sound(norm):
+        if half and norm is not None and not self.scale.sound(norm):
             norm = None
         else:
             factor: Tensor | float = 1 / divisor
@@ -170,34 +151,16 @@ class State:
         self.forget()
         return norm
 
-    def resume(self, numbers: dict[str, float], sums: dict[str, tuple[float, float]]) -> None:
-        """Take over the numbers of a state that was kept; the clock goes on from its seconds."""
-        for name, value in numbers.items():
-            setattr(self, name, value)
-        self.sums = sums
-        self._noted.clear()
-        self._started = time.monotonic() - self.seconds
-
     def forget(self) -> None:
         """Drop all gradients."""
         for parameter in self._parameters:
             parameter.grad = None
 
-    def _sound(self, norm: Tensor) -> bool:
-        """Whether no float16 gradient overflowed: otherwise this step is left out, and the losses' scale is halved."""
-        sound = bool(norm.isfinite())
-        self.unspoilt = self.unspoilt + 1 if sound else 0
-        if not sound:
-            self.scale = max(1.0, self.scale / 2)
-        elif self.unspoilt % GROWTH == 0:
-            self.scale *= 2
-        return sound
-
     def finite(self) -> bool:
         """Whether training can go on from here: one number that is not finite spoils all that come after."""
         averaged = [] if self.average is None else list(self.average.state_dict().values())
         tensors = [*self.network.state_dict().values(), *averaged]
-        numbers = [number for pair in self.settle().values() for number in pair]
+        numbers = [number for pair in self.sums.settle().values() for number in pair]
         return all(map(math.isfinite, numbers)) and all(
             bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point()
         )
@@ -206,6 +169,49 @@ class State:
     def judged(self) -> nn.Module:
         """The network that is evaluated and kept: the one with averaged weights where the plan averages."""
         return self.network if self.average is None else self.average
+
+
+class Sums:
+    """By player, (total, count) of losses. Their values are read late, since reading one waits for the device."""
+
+    def __init__(self, values: dict[str, tuple[float, float]]) -> None:
+        self.values = values
+        self._noted: list[Loss] = []
+
+    def note(self, loss: Loss) -> None:
+        """Remember a loss that has no gradient any more."""
+        self._noted.append(loss)
+
+    def settle(self) -> dict[str, tuple[float, float]]:
+        """Read what was noted, and add it: one by one, so that it does not matter when they are read."""
+        if self._noted:
+            totals = torch.stack([loss.total.double() for loss in self._noted]).tolist()
+            tensors = [loss.count.detach().double() for loss in self._noted if isinstance(loss.count, Tensor)]
+            read = iter(torch.stack(tensors).tolist() if tensors else [])
+            for loss, total in zip(self._noted, totals, strict=True):
+                before = self.values.get(loss.player, (0.0, 0.0))
+                count = next(read) if isinstance(loss.count, Tensor) else loss.count
+                self.values[loss.player] = before[0] + total, before[1] + count
+            self._noted.clear()
+        return self.values
+
+
+class LossScale:
+    """What float16 losses are multiplied with, so that small gradients do not become zero (Micikevicius et al. 2018)."""
+
+    def __init__(self, value: float, unspoilt: int = 0) -> None:
+        self.value = value
+        self.unspoilt = unspoilt  # steps since it changed
+
+    def sound(self, norm: Tensor) -> bool:
+        """Whether no gradient overflowed: otherwise this step is to be left out, and the scale is halved."""
+        sound = bool(norm.isfinite())
+        self.unspoilt = self.unspoilt + 1 if sound else 0
+        if not sound:
+            self.value = max(1.0, self.value / 2)
+        elif self.unspoilt % GROWTH == 0:
+            self.value *= 2
+        return sound
 
 
 def batches_per_epoch(rows: int, plan: Plan) -> int:

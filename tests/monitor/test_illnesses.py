@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,19 +12,28 @@ from lamina.monitor.monitor import Monitor
 from lamina.records import Epoch, Step
 from lamina.run import Run
 
+SPENT = {
+    "data": 0.1,
+    "forward": 3.0,
+    "backward": 6.0,
+    "optimizer": 0.5,
+    "evaluation": 1.0,
+    "checkpoints": 0.1,
+    "other": 0.1,
+}
 BETTER = {"accuracy": "higher", "log_loss": "lower"}
 
 
 def epochs(train: list[float], valid: list[float]) -> list[Epoch]:
     return [
         Epoch(i, i * 10, i / len(train), {"network": t}, {"log_loss": t, "accuracy": 1 - t},
-              {"log_loss": v, "accuracy": 1 - v}, 1.0, 1.0, False)
+              {"log_loss": v, "accuracy": 1 - v}, 1.0, 1.0, SPENT, False)
         for i, (t, v) in enumerate(zip(train, valid, strict=True), 1)
     ]  # fmt: skip
 
 
 def steps(losses: list[float], norm: float = 1.0) -> list[Step]:
-    return [Step(i * 20, 1, i / len(losses), {"network": x}, 1e-3, norm, 1.0, 1.0) for i, x in enumerate(losses, 1)]
+    return [Step(i * 20, 1, i / len(losses), {"network": x}, 1e-3, norm, 1.0, 1, 1.0) for i, x in enumerate(losses, 1)]
 
 
 def kinds(records: list[Epoch] | list[Step]) -> list[str]:
@@ -106,9 +116,28 @@ def test_a_resumed_run_recalls_its_log_and_says_nothing_twice(tmp_path: Path) ->
         for finding in first.see(record):
             run.log(finding)
     assert len(run.findings()) == 1
-    run.log(Step(1, 1, 0.1, {"network": math.nan}, 0.1, math.nan, 1.0, 1.0))  # null in the log
+    run.log(Step(1, 1, 0.1, {"network": math.nan}, 0.1, math.nan, 1.0, 1, 1.0))  # null in the log
     second = Monitor(BETTER)  # type: ignore[arg-type]
     second.recall(list(run.records()))
     assert second.history.epochs == first.history.epochs
     assert math.isnan(second.history.steps[0].loss["network"])
     assert [f for record in records[25:] for f in second.see(record) if f.kind.startswith("overfitting")] == []
+
+
+@pytest.mark.parametrize("phase", ["data", "optimizer", "evaluation", "checkpoints", "other"])
+def test_a_phase_that_takes_the_time_of_learning_is_named(phase: str) -> None:
+    slow = [replace(epoch, spent=SPENT | {phase: 8.0}) for epoch in epochs(falling(5), falling(5, 0.3))]
+    found = [finding for record in slow for finding in Monitor(BETTER).see(record)]  # type: ignore[arg-type]
+    assert found[0].kind == f"bottleneck.{phase}"
+    assert found[0].severity == ("warning" if phase == "data" else "note")
+    assert kinds(slow[:1]) == []  # the first epoch warms up
+    assert kinds([replace(slow[0], t=1.0)]) == [f"bottleneck.{phase}"]
+    short = [replace(epoch, spent={name: seconds / 100 for name, seconds in epoch.spent.items()}) for epoch in slow]
+    assert kinds(short) == []
+
+
+def test_more_pieces_than_planned_are_told_once() -> None:
+    records = steps([0.5] * 3)
+    assert kinds(records) == []
+    records += [replace(step, micro_batches=4) for step in steps([0.5] * 3)]
+    assert kinds(records) == ["memory.short"]

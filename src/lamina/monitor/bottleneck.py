@@ -9,6 +9,13 @@ first time, memory that is asked for), so the second is judged; a run of one epo
 from lamina.findings import Finding
 from lamina.monitor.monitor import History
 
+KINDS = {
+    "data": "bottleneck.data",
+    "optimizer": "bottleneck.optimizer",
+    "evaluation": "bottleneck.evaluation",
+    "checkpoints": "bottleneck.checkpoints",
+    "other": "bottleneck.other",
+}
 LEAST = 5.0  # seconds of an epoch below which nothing is worth a cure
 MOST = {"data": 0.1, "optimizer": 0.3, "evaluation": 0.3, "checkpoints": 0.3, "other": 0.1}
 SAID = {
@@ -39,7 +46,7 @@ def find(history: History) -> Finding | None:
         return None
     share = spent[worst] / total
     return Finding(
-        f"bottleneck.{worst}",
+        KINDS[worst],
         "warning" if worst == "data" else "note",
         f"{share:.0%} of an epoch's {total:.0f} s go into {SAID[worst]}, not into learning.",
         REMEDIES[worst],

@@ -105,7 +105,7 @@ def data(material: Material) -> Json:
 
 
 def network(material: Material) -> Json:
-    """Layers with their shapes, parameters and cost, and how they were computed."""
+    """Layers with their shapes, parameters and cost."""
     rows = [
         {
             "name": str(row.get("name", "")),
@@ -116,26 +116,10 @@ def network(material: Material) -> Json:
         }
         for row in material.layers.get("rows") or []
     ]
-    execution = material.recipe.get("execution") or {}
-    candidates = [row for row in execution.get("table") or [] if isinstance(row, dict)]
     return {
         "rows": rows,
         "parameters": words.number(material.layers.get("parameters")),
         "flops": words.compact(material.layers.get("flops")),
-        "execution": [
-            ("device" if key == "kind" else words.title(key), words.number(value))
-            for key, value in execution.items()
-            if key != "table"
-        ],
-        "candidates": [
-            {
-                "name": _told(row.get("candidate")),
-                "speed": words.compact(row.get("examples_per_s")),
-                "error": _difference(row.get("error")),
-                "chosen": bool(row.get("chosen")),
-            }
-            for row in candidates
-        ],
     }
 
 
@@ -168,12 +152,6 @@ def repeat(material: Material) -> Json:
         "recipe": json.dumps(material.recipe, indent=2, ensure_ascii=False),
         "environment": [(words.title(str(key)), _told(value)) for key, value in material.environment.items()],
     }
-
-
-def _difference(error: Any) -> str:
-    if error is None:
-        return ""
-    return f"{100 * error:.2f} %" if isinstance(error, float) else str(error)
 
 
 def _told(value: Any) -> str:

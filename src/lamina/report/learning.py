@@ -13,7 +13,7 @@ def learning(material: Material) -> Json:
     """Train and validation curves, the loss, the schedule, the gradient norm, and the epochs as a table."""
     metrics = _two_metrics(material)
     figures = [_scores_by_epoch(material, metric, f"epochs{place}") for place, metric in enumerate(metrics)]
-    figures += [_loss_by_step(material), _learning_rate(material), _gradient_norm(material), _speed(material)]
+    figures += [_loss_by_step(material), _learning_rate(material), _gradient_norm(material)]
     best = material.best
     return {
         "figures": [figure for figure in figures if figure],
@@ -102,17 +102,6 @@ def _gradient_norm(material: Material) -> Json | None:
         wide_as_log=True,
     )
     return _figure("Gradient norm", svg, [("limit", f"clipped above {words.number(clip)}")] if clip else [])
-
-
-def _speed(material: Material) -> Json | None:
-    steps = material.steps
-    speeds = [step.get("examples_per_s") for step in steps]
-    known = sorted(speed for speed in speeds if speed is not None)
-    median = words.compact(known[len(known) // 2]) if known else words.ABSENT
-    line = Line("examples per second", [step.get("step") for step in steps], speeds, "s1")
-    label = f"training examples per second by step; the median is {median}"
-    svg = charts.curves("speed", [line], label, "step", from_zero=True)
-    return _figure(f"Training examples per second, median {median}", svg, [])
 
 
 def _figure(title: str, svg: str | None, keys: list[tuple[str, str]]) -> Json | None:

@@ -29,6 +29,8 @@ class Material:
     """``evaluation/test.json``; empty when the test part was not evaluated."""
     reads: list[Json]
     """Each reading of the test part."""
+    prepared: float | None
+    """Seconds from the command to the first step; None when they were not recorded."""
     notes: list[str]
     steps: list[Json]
     epochs: list[Json]
@@ -98,6 +100,7 @@ def gather(run: Run) -> Material:
         layers=_read(run, "layers.json", {}, problems),
         test=_read(run, "evaluation/test.json", {}, problems),
         reads=_read(run, "test_reads.json", [], problems),
+        prepared=_prepared(by_kind.get("prepared", [])),
         notes=[str(record.get("what", "")) for record in by_kind["note"]],
         steps=by_kind["step"],
         epochs=by_kind["epoch"],
@@ -106,6 +109,11 @@ def gather(run: Run) -> Material:
         augmented=picture.read_bytes() if picture.is_file() else None,
         problems=problems,
     )
+
+
+def _prepared(records: list[Json]) -> float | None:
+    known = [record["seconds"] for record in records if isinstance(record.get("seconds"), int | float)]
+    return known[-1] if known else None
 
 
 def _read(run: Run, name: str, absent: Any, problems: list[str]) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lamina.report import chapters, gallery, learning, words
 from lamina.report.material import gather
+from lamina.report.speed import speed
 from lamina.report.verdict import verdict
 from lamina.run import Run
 
@@ -53,6 +54,7 @@ def render(run: Run) -> str:
         augmented=gallery.augmented(material),
         exhibits=gallery.exhibits(material),
         network=chapters.network(material),
+        speed=speed(material),
         findings=chapters.findings(material),
         repeat=chapters.repeat(material),
         lamina=str(material.recipe.get("lamina") or ""),
