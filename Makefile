@@ -33,8 +33,13 @@ check: .venv/done ## format, lint, types; layers and budgets are tests
 docs: .venv/done ## the documentation, into docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build
 
-bench: .venv/done ## measurements, into docs/log.md by hand
-	$(BIN)/python benchmarks/loop_overhead.py
+.venv-bench/done: .venv/done benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python --constraint constraints.txt --compile-bytecode --editable . -r benchmarks/requirements.txt
+	touch .venv-bench/done
+
+bench: .venv-bench/done ## Lamina beside its peers, into docs/benchmarks.md; ONLY=resnet DATA=folder ROUNDS=3 IMAGES=512 ...
+	.venv-bench/bin/python -m benchmarks.run $(foreach option,ONLY ROUNDS IMAGES EPOCHS LIMIT MINUTES DATA FASHION CIFAR10 ADULT,$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) '$($(option))'))
 
 clean: ## remove what the targets made
-	rm -rf .venv docs/_build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-bench docs/_build .mypy_cache .ruff_cache .pytest_cache

@@ -28,6 +28,7 @@ model
 prepare
 training
 answers options terminal
+printing
 cli
 """
 """From the ground up; a folder stands for its files, which may import one another."""

@@ -12,6 +12,7 @@ import torch
 
 from lamina.data import store
 from lamina.data.data import Arrays, Data, Raws
+from lamina.data.ragged import Ragged
 from lamina.errors import DataError, TrainingError
 
 COUNT = 300  # more than two chunks
@@ -133,11 +134,77 @@ def test_a_store_without_its_end_is_made_anew(cache: Path) -> None:
     assert encoder.asked == COUNT
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("moment", ["_flush", "_Column.append"])
+def test_a_full_disk_is_said_and_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    with pytest.raises(TrainingError, match=r"No space left.*LAMINA_CACHE"):
+    monkeypatch.setattr(f"lamina.data.store.{moment}", full)
+    with pytest.raises(TrainingError, match=r"No space left.*lamina cache --clear.*LAMINA_CACHE"):
         made(Encoder())
     assert list(cache.iterdir()) == []
+
+
+def test_a_store_whose_file_was_cut_is_made_anew(cache: Path) -> None:
+    made(Encoder())
+    (folder,) = cache.iterdir()
+    os.truncate(folder / "inputs.double.bin", 100)
+    encoder = Encoder()
+    assert torch.equal(made(encoder).inputs["double"][:, 0], torch.arange(COUNT).float())
+    assert encoder.asked == COUNT
+
+
+def ragged(raws: Raws) -> Arrays:
+    """As many rows as the number says, modulo 4, each (number, index)."""
+    if 150.0 in raws:
+        raise DataError("cannot read 150")
+    boxes = np.empty(len(raws), dtype=object)
+    for place, number in enumerate(raws):
+        boxes[place] = np.array([[number, index] for index in range(int(number) % 4)], dtype=np.float32).reshape(-1, 2)
+    return {"boxes": boxes, "double": np.asarray(raws)[:, None] * 2}
+
+
+def test_ragged_arrays_come_padded_with_their_lengths() -> None:
+    for _ in range(2):  # when built, and when opened
+        found = store.prepare(data(), ragged, target, "")
+        assert len(found) == COUNT - 1
+        rows = torch.tensor([7, 4, 153, 3])  # row 153 is example 154, since 150 is left out
+        batch = found.batch(rows)
+        assert batch.inputs["boxes_lengths"].tolist() == [3, 0, 2, 3]
+        assert batch.inputs["boxes"].shape == (4, 3, 2)
+        assert batch.inputs["boxes"][2].tolist() == [[154, 0], [154, 1], [0, 0]]
+        assert batch.inputs["boxes"][1].tolist() == [[0, 0]] * 3
+        assert batch.inputs["double"][:, 0].tolist() == [14, 8, 308, 6]
+        column = found.inputs["boxes"]
+        assert isinstance(column, Ragged)
+        assert column.lengths.tolist() == [number % 4 for number in range(COUNT) if number != 150]
+    assert found.batch(torch.tensor([4, 8])).inputs["boxes"].shape == (2, 0, 2)
+    assert found.to(torch.device("cpu")).bytes == found.bytes
+
+
+def test_an_encoder_that_changes_its_mind_is_told_so(cache: Path) -> None:
+    def fickle(raws: Raws) -> Arrays:
+        return {"x": np.zeros((len(raws), 2 if raws[0] < 128 else 3), dtype=np.float32)}
+
+    with pytest.raises(DataError, match=r"float32 \(3,\).*first example's is float32 \(2,\)"):
+        store.prepare(data(), fickle, target, "")
+    assert list(cache.iterdir()) == []
+
+
+def test_two_processes_may_build_the_same_store_at_once(cache: Path) -> None:
+    class Rival(Encoder):
+        def __call__(self, raws: Raws) -> Arrays:
+            if self.asked == 0:
+                self.asked = 1
+                made(Encoder())  # the other one is done first
+            return super().__call__(raws)
+
+    assert torch.equal(made(Rival()).inputs["double"][:, 0], torch.arange(COUNT).float())
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_batch_takes_memory_of_its_own_only() -> None:
+    found = made(Encoder())
+    batch = found.batch(torch.arange(3))
+    batch.inputs["double"].add_(1)
+    assert found.inputs["double"][0, 0] == 0

@@ -12,19 +12,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lamina.batch import Batch, Loss
-    from lamina.comparison import compare
-    from lamina.data.data import Data, Source
-    from lamina.errors import DataError, LaminaError, OptionError, RunError, TrainingError
-    from lamina.execution import Execution
-    from lamina.findings import Finding
-    from lamina.metrics.metric import Metric, Score
-    from lamina.model import Model, load
-    from lamina.plan import Plan
-    from lamina.records import Epoch, Step
-    from lamina.run import Run
-    from lamina.tasks.task import Task
-    from lamina.training import check, repeat, resume, train
+    from lamina.batch import Batch as Batch
+    from lamina.batch import Loss as Loss
+    from lamina.comparison import compare as compare
+    from lamina.data.data import Data as Data
+    from lamina.data.data import Source as Source
+    from lamina.errors import DataError as DataError
+    from lamina.errors import LaminaError as LaminaError
+    from lamina.errors import OptionError as OptionError
+    from lamina.errors import RunError as RunError
+    from lamina.errors import TrainingError as TrainingError
+    from lamina.execution import Execution as Execution
+    from lamina.findings import Finding as Finding
+    from lamina.metrics.metric import Metric as Metric
+    from lamina.metrics.metric import Score as Score
+    from lamina.model import Model as Model
+    from lamina.model import load as load
+    from lamina.plan import Plan as Plan
+    from lamina.records import Epoch as Epoch
+    from lamina.records import Step as Step
+    from lamina.run import Run as Run
+    from lamina.tasks.task import Task as Task
+    from lamina.training import check as check
+    from lamina.training import repeat as repeat
+    from lamina.training import resume as resume
+    from lamina.training import train as train
 
 __version__ = "0.1.0"
 

@@ -4,34 +4,36 @@ Exit codes: 0 done · 1 something unforeseen · 2 wrong option or name · 3 data
 damaged · 5 training could not go on · 6 some inputs of ``predict`` could not be read · 130 stopped by Ctrl-C.
 """
 
-import ast
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from lamina.errors import LaminaError, OptionError
 from lamina.options import (
+    Compiled,
     DataPath,
+    Device,
     Group,
     Json,
+    Layout,
     MaybeData,
+    Precision,
     RunPath,
     Settings,
     Target,
     TaskName,
+    Threads,
     Time,
     Version,
     corrected,
     settings_of,
     with_plan,
 )
-
-if TYPE_CHECKING:
-    from lamina.model import Model
+from lamina.printing import fail, list_files, print_json, show, summary
 
 DEMO_SECONDS = 30.0  # up to the end of training
 
@@ -58,22 +60,22 @@ def main() -> None:
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except LaminaError as error:
-        code = _fail(error, wants_json, error.exit_code)
+        code = fail(error, wants_json, error.exit_code)
     except typer.TyperException as error:
         name = getattr(getattr(error, "ctx", None), "command_path", "lamina")
         wrong = OptionError(corrected(error.format_message()), remedy=f"`{name} --help` shows an example.")
-        code = _fail(wrong, wants_json, 2)
+        code = fail(wrong, wants_json, 2)
     except (KeyboardInterrupt, typer.Abort):
-        code = _fail(LaminaError("stopped by Ctrl-C."), wants_json, 130)
+        code = fail(LaminaError("stopped by Ctrl-C."), wants_json, 130)
     except MemoryError:
-        code = _fail(LaminaError("there is not enough memory.", remedy="Try a smaller --batch-size."), wants_json, 5)
+        code = fail(LaminaError("there is not enough memory.", remedy="Try a smaller --batch-size."), wants_json, 5)
     except BrokenPipeError:  # whoever read our output has gone
         os._exit(0)
     except Exception as error:
         if os.environ.get("LAMINA_TRACEBACK"):
             raise
         remedy = "This is a defect of Lamina: set LAMINA_TRACEBACK=1 to see where, and report it."
-        code = _fail(LaminaError(f"{type(error).__name__}: {error}", remedy=remedy), wants_json, 1)
+        code = fail(LaminaError(f"{type(error).__name__}: {error}", remedy=remedy), wants_json, 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -96,11 +98,11 @@ def train(
     recipe: Annotated[Path | None, typer.Option(metavar="RUN", help="Train again by the recipe of a run.")] = None,
     valid_share: Annotated[float, typer.Option(help="Validation part, where the data have none.")] = 0.15,
     test_share: Annotated[float, typer.Option(help="Test part, where the data have none.")] = 0.15,
-    device: Annotated[
-        Literal["cpu", "cuda", "mps"] | None, typer.Option(help="The accelerator, if any, otherwise.")
-    ] = None,
-    precision: Annotated[Literal["float32", "bfloat16"] | None, typer.Option(help="Measured otherwise.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Of the CPU; measured otherwise.", min=1)] = None,
+    device: Device = None,
+    precision: Precision = None,
+    threads: Threads = None,
+    layout: Layout = None,
+    compiled: Compiled = None,
     accept: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help="A finding that shall not stop the run.")
     ] = None,
@@ -119,6 +121,7 @@ def train(
     decided = plan | {
         "task": task, "target": target, "group": group, "time": time_column, "set": settings, "network": network,
         "size": size, "dropout": dropout, "device": device, "precision": precision, "threads": threads,
+        "layout": layout, "compile": compiled,
     }  # fmt: skip
     with watching(as_json) as watch:
         if resume is not None:
@@ -134,9 +137,9 @@ def train(
                 data, task=task, target=target, group=group, time_column=time_column, options=settings_of(settings),
                 network=network, size=size, dropout=dropout, plan=plan, seed=plan.get("seed", 0),
                 valid_share=valid_share, test_share=test_share, device=device, precision=precision, threads=threads,
-                accept=accept or (), out=out, watch=watch,
+                execution={"layout": layout, "compiled": compiled}, accept=accept or (), out=out, watch=watch,
             )  # fmt: skip
-    _summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json)
+    summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json)
 
 
 @app.command()
@@ -163,7 +166,7 @@ def predict(
         answers = model.stream(inputs, lambda done, total: watch.progress("predicting", done, total))
         done, failed = write_answers(answers, out, "jsonl" if as_json else "csv")
     if as_json:
-        _print_json({"run": str(run), "predictions": done, "errors": failed, "out": None if out is None else str(out)})
+        print_json({"run": str(run), "predictions": done, "errors": failed, "out": None if out is None else str(out)})
     elif out is not None:
         sys.stderr.write(f"{done:,} answers in {out}" + (f", {failed:,} of them errors" if failed else "") + "\n")
     if failed:
@@ -189,7 +192,7 @@ def evaluate(
         model = load(run)
         result = model.evaluate(data, target, lambda done, total: watch.progress("encoding", done, total))
         model.report()
-    _summary(model, result, result["part"], time.monotonic() - began, as_json)
+    summary(model, result, result["part"], time.monotonic() - began, as_json)
 
 
 @app.command()
@@ -202,7 +205,7 @@ def report(run: RunPath, as_json: Json = False) -> None:
     from lamina.run import Run
 
     page = write_report(Run.open(run))
-    _print_json({"run": str(run), "report": str(page)}) if as_json else typer.echo(str(page))
+    print_json({"run": str(run), "report": str(page)}) if as_json else typer.echo(str(page))
 
 
 @app.command()
@@ -215,7 +218,7 @@ def runs(
     """
     from lamina.run import listed
 
-    _show("runs", listed(folder), as_json, f"There is no run below {folder}.")
+    show("runs", listed(folder), as_json, f"There is no run below {folder}.")
 
 
 @app.command()
@@ -227,7 +230,7 @@ def compare(first: RunPath, second: RunPath, as_json: Json = False) -> None:
     from lamina.comparison import compare as compare_runs
 
     found = compare_runs(first, second)
-    _print_json(found.to_json()) if as_json else typer.echo(found.in_words())
+    print_json(found.to_json()) if as_json else typer.echo(found.in_words())
 
 
 @app.command()
@@ -240,9 +243,9 @@ def explain(run: RunPath, as_json: Json = False) -> None:
 
     layers = Run.open(run).read("layers.json")
     if as_json:
-        _print_json({"run": str(run), **layers})
+        print_json({"run": str(run), **layers})
         return
-    _show("layers", [{**row, "shape": " × ".join(map(str, row["shape"]))} for row in layers["rows"]], False)
+    show("layers", [{**row, "shape": " × ".join(map(str, row["shape"]))} for row in layers["rows"]], False)
     typer.echo(f"{layers['parameters']:,} parameters, {layers['flops']:,} operations for one example")
 
 
@@ -274,7 +277,7 @@ def check(
             watch=watch,
         )
     if as_json:
-        _print_json({"data": data, "findings": [finding.to_json() for finding in findings]})
+        print_json({"data": data, "findings": [finding.to_json() for finding in findings]})
     else:
         worst = sum(finding.severity != "note" for finding in findings)
         typer.echo(
@@ -303,7 +306,25 @@ def demo(
     with tempfile.TemporaryDirectory() as folder, watching(as_json) as watch:
         made = find.task(task)()
         model = training.train(made.tiny(Path(folder)), task=made, budget=DEMO_SECONDS, out=out, watch=watch)
-    _summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json)
+    summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json)
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all that no running program uses.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List what was encoded once and is kept for later runs, or clear it.
+
+    Example: lamina cache --clear
+    """
+    from lamina.data import cache as kept
+
+    gone = kept.clear() if clear else []
+    if clear and not as_json:
+        typer.echo(f"Removed {len(gone)} stores, {sum(entry.bytes for entry in gone) / 1e6:,.1f} MB.")
+    rows = [entry.to_json() if as_json else entry.in_words() for entry in kept.entries()]
+    show("stores", rows, as_json, f"No examples are kept in {kept.stores()}.")
 
 
 @app.command()
@@ -312,7 +333,7 @@ def tasks(as_json: Json = False) -> None:
 
     Example: lamina tasks
     """
-    _list("tasks", as_json)
+    list_files("tasks", as_json)
 
 
 @app.command()
@@ -321,56 +342,7 @@ def networks(as_json: Json = False) -> None:
 
     Example: lamina networks
     """
-    _list("networks", as_json)
-
-
-def _summary(model: "Model", result: dict[str, Any], part: str, seconds: float, as_json: bool) -> None:
-    """What train and evaluate end with."""
-    from lamina.terminal import show_summary
-
-    page = model.path / "report" / "index.html"
-    findings = model.run.findings()
-    if as_json:
-        _print_json(
-            {
-                "run": str(model.path),
-                "task": model.run.read("recipe.json")["task"]["name"],
-                "metrics": {
-                    name: {key: score[key] for key in ("value", "low", "high")}
-                    for name, score in result["scores"].items()
-                },
-                "baselines": result["baselines"],
-                "findings": [finding.to_json() for finding in findings],
-                "verdict": result["verdict"],
-                "report": str(page),
-                "seconds": round(seconds, 3),
-            }
-        )  # fmt: skip
-        return
-    show_summary(model.path, result, part, findings, seconds)
-
-
-def _list(kind: Literal["tasks", "networks"], as_json: bool) -> None:
-    """Names and first lines of the modules' docstrings, read without importing them."""
-    folder = Path(__file__).parent / kind
-    rows = []
-    for file in sorted(folder.glob("*.py")):
-        if file.stem not in ("__init__", "task"):
-            doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-            rows.append({"name": file.stem, "what": doc.splitlines()[0]})
-    _show(kind, rows, as_json)
-
-
-def _show(name: str, rows: list[dict[str, Any]], as_json: bool, nothing: str = "") -> None:
-    """A table for people, or one JSON object."""
-    from lamina.terminal import show_rows
-
-    if as_json:
-        _print_json({name: rows})
-    elif rows:
-        show_rows(rows)
-    else:
-        typer.echo(nothing)
+    list_files("networks", as_json)
 
 
 def _refuse(option: str, decided: dict[str, Any]) -> None:
@@ -379,21 +351,6 @@ def _refuse(option: str, decided: dict[str, Any]) -> None:
     if given:
         names = ", ".join(name if name.isupper() else "--" + name.replace("_", "-") for name in given)
         raise OptionError(f"{names} cannot be given with {option}: the recipe decides.", option, "Leave it out.")
-
-
-def _fail(error: LaminaError, as_json: bool, code: int) -> int:
-    if as_json:
-        _print_json({"error": error.to_json()})
-    else:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")  # one line, whatever a library said
-    return code
-
-
-def _print_json(content: Any) -> None:
-    from lamina.run import to_json_text
-
-    sys.stdout.write(to_json_text(content) + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -86,9 +86,7 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
     left = batches[state.position :]
     state.worker.train()
     before, since, examples, steepness = dict(state.sums.settle()), time.monotonic(), 0, math.nan
-    for batch in ahead(
-        store, left, pinned=execution.kind == "cuda", apart=execution.kind != "cpu" or getattr(store, "mapped", False)
-    ):
+    for batch in ahead(store, left, pinned=execution.kind == "cuda", apart=execution.kind != "cpu" or store.streamed):
         due = (state.step + 1) % LOG_EVERY == 0 or state.position + 1 == len(batches)
         account.sample(due)
         measured = due or math.isnan(steepness)

@@ -106,7 +106,7 @@ class Model:
             examples.raws, examples.answers, examples.where, np.full(len(examples), "test"), examples.digests,
             examples.groups,
         )  # fmt: skip
-        store = encoded(self.task, self.facts, every, report)
+        store = encoded(self.task, self.facts, every, report, source.name)
         return self.prove(every, store, f"on-{source.name}", 0)  # never the name of the run's own proof
 
     def explain(self) -> dict[str, Any]:
@@ -196,12 +196,13 @@ def family_of(recipe: Recipe, facts: Facts) -> tuple[ModuleType, Shape]:
     return module, shape
 
 
-def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None) -> Store:
-    """The store of ``data``, made where it is not there yet."""
+def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None, name: str = "") -> Store:
+    """The store of ``data``, which people call ``name``; made where it is not there yet."""
     decides = {"task": repr(task), "code": find.code_of(type(task)), "facts": facts, "format": FORMAT}
     return prepare(
-        data, lambda raws: task.encode(raws, facts), lambda given: task.target(given, facts), decides, report
-    )
+        data, lambda raws: task.encode(raws, facts), lambda given: task.target(given, facts), decides, report,
+        name, find.name_of(type(task)),
+    )  # fmt: skip
 
 
 def learned(task: Task, data: Data) -> Facts:
@@ -231,4 +232,4 @@ def open_data(recipe: Recipe, facts: Facts, report: Report | None = None) -> tup
             str(recipe.source.where),
             "Restore them, or name labelled data: lamina evaluate RUN DATA.",
         )
-    return data, encoded(recipe.task, facts, data, report)
+    return data, encoded(recipe.task, facts, data, report, recipe.source.name)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -31,6 +31,20 @@ TaskName = Annotated[
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the task; repeatable.")
+]
+
+Device = Annotated[Literal["cpu", "cuda", "mps"] | None, typer.Option(help="The accelerator, if any, otherwise.")]
+Precision = Annotated[
+    Literal["float32", "bfloat16", "bfloat16-weights", "float16"] | None, typer.Option(help="Measured otherwise.")
+]
+Threads = Annotated[int | None, typer.Option(help="Of the CPU; measured otherwise.", min=1)]
+Layout = Annotated[
+    Literal["channels-last", "channels-first"] | None,
+    typer.Option(help="Of pictures and filters in memory; measured otherwise."),
+]
+Compiled = Annotated[
+    bool | None,
+    typer.Option("--compile/--no-compile", help="Whether to compile the network; measured in long runs otherwise."),
 ]
 
 

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,8 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
     facts = learned(recipe.task, data)
     for note in facts.get("notes", []):
         watch.say(note)
-    store = encoded(recipe.task, facts, data, lambda done, total: watch.progress("encoding", done, total))
+    report = partial(watch.progress, "encoding")
+    store = encoded(recipe.task, facts, data, report, recipe.source.name)
     if store.failures:
         findings.append(corrupt(store.failures, len(data)))
         watch.find(findings[-1])
@@ -155,7 +157,7 @@ def reopen(run: Run, data: Any, own: nn.Module | None, watch: Watch) -> Prepared
     """All that continuing a run needs; its facts, split and store are those of its start."""
     recipe = Recipe.of(run, data)
     facts = run.read("facts.json")
-    examples, store = open_data(recipe, facts, lambda done, total: watch.progress("encoding", done, total))
+    examples, store = open_data(recipe, facts, partial(watch.progress, "encoding"))
     return Prepared(run, recipe, facts, examples, store, build(recipe, facts, own))
 
 

@@ -31,7 +31,7 @@ from lamina.state import stream
 from lamina.tasks.task import Task
 from lamina.watch import Quiet, Watch
 
-SAMPLE = 2000  # training examples that are scored beside the validation part
+SAMPLE = 2000  # training examples that are scored beside the validation part, at most; never more than that has
 
 
 def train(
@@ -229,8 +229,9 @@ def learn(prepared: Prepared, watch: Watch) -> Finding | None:
     run, recipe, store = prepared.run, prepared.recipe, prepared.store
     train_rows = store.rows_of(prepared.data, "train")
     order = torch.Generator().manual_seed(stream(recipe.plan.seed, 3))
-    sample = train_rows[torch.randperm(len(train_rows), generator=order)[:SAMPLE]]
-    split = Split(train_rows, store.rows_of(prepared.data, "valid"), sample)
+    valid_rows = store.rows_of(prepared.data, "valid")
+    sample = train_rows[torch.randperm(len(train_rows), generator=order)[: min(SAMPLE, len(valid_rows))]]
+    split = Split(train_rows, valid_rows, sample)
     directions = {name: metric.better for name, metric in recipe.task.metrics(prepared.facts).items()}
     records = loop(prepared.network, recipe.task, prepared.facts, store, split, recipe.plan, recipe.execution, run)
     monitor = None

@@ -41,16 +41,68 @@ RECIPE = {
     "execution": {
         "kind": "cpu",
         "precision": "float32",
-        "channels_last": True,
+        "layout": "channels-last",
         "threads": 2,
+        "compiled": False,
+    },
+    "measured": {
         "table": [
-            {"candidate": "float32", "examples_per_s": 2310.4, "error": 0.0, "chosen": False},
-            {"candidate": "float32, channels last", "examples_per_s": 3120.9, "error": 2.1e-6, "chosen": True},
-            {"candidate": "bfloat16", "examples_per_s": 911.2, "error": 0.0132, "chosen": False},
-            {"candidate": "bfloat16, channels last", "examples_per_s": None, "error": "out of memory", "chosen": False},
+            {
+                "candidate": "float32, channels last, 2 threads",
+                "examples_per_s": 3120.9,
+                "error": 0.0,
+                "chosen": True,
+                "note": "",
+            },
+            {
+                "candidate": "float32, channels first, 2 threads",
+                "examples_per_s": 2310.4,
+                "error": 2.1e-6,
+                "chosen": False,
+                "note": "",
+            },
+            {
+                "candidate": "bfloat16, channels last, 2 threads",
+                "examples_per_s": 3911.2,
+                "error": 0.3132,
+                "chosen": False,
+                "note": "refused: it does not compute the same",
+            },
+            {
+                "candidate": "bfloat16, channels last, 1 thread",
+                "examples_per_s": None,
+                "error": None,
+                "chosen": False,
+                "note": "out of memory",
+            },
         ],
+        "remembered": False,
+        "gemm_flops": 2.5e11,
     },
 }
+OLD_EXECUTION = {
+    "kind": "cpu",
+    "precision": "float32",
+    "channels_last": True,
+    "threads": 2,
+    "table": [
+        {"candidate": "float32", "examples_per_s": 2310.4, "error": 0.0, "chosen": False},
+        {"candidate": "float32, channels last", "examples_per_s": 3120.9, "error": 2.1e-6, "chosen": True},
+        {"candidate": "bfloat16", "examples_per_s": 911.2, "error": 0.0132, "chosen": False},
+        {"candidate": "bfloat16, channels last", "examples_per_s": None, "error": "out of memory", "chosen": False},
+    ],
+}
+"""As the first Lamina wrote it."""
+SPENT = {
+    "data": 0.04,
+    "forward": 0.8,
+    "backward": 1.9,
+    "optimizer": 0.16,
+    "evaluation": 0.45,
+    "checkpoints": 0.03,
+    "other": 0.02,
+}
+"""Of an epoch; 3.4 s together."""
 ENVIRONMENT = {
     "date": "2025-11-22T19:44:10+00:00",
     "command": "lamina train handwritten-digits",
@@ -252,7 +304,8 @@ def train_records(run: Run, epochs: int, steps: int = 30, best: int | None = Non
             lr = 0.002 * (0.04 + 0.96 * t / 0.2 if t < 0.2 else max((1 - t) / 0.8, 1e-4))
             loss = 2.2 * math.exp(-5 * t) + 0.08 + 0.06 * float(draw.random())
             norm = 0.4 + 2 * math.exp(-6 * t) * float(draw.uniform(0.5, 1.5))
-            run.log(Step(step, epoch, t, {"network": loss}, lr, norm, 3000 + 200 * float(draw.random()), step * 0.11))
+            pace = 3000 + 200 * float(draw.random())
+            run.log(Step(step, epoch, t, {"network": loss}, lr, norm, pace, 1, step * 0.11))
         s = epoch / epochs
         wobble = 0.006 * float(draw.normal())
         train = {"accuracy": 1 - 0.55 * math.exp(-7 * s), "macro-F1": 0.9, "log-loss": 0.02 + 1.9 * math.exp(-6 * s)}
@@ -262,7 +315,8 @@ def train_records(run: Run, epochs: int, steps: int = 30, best: int | None = Non
             "log-loss": 0.09 + 1.8 * math.exp(-6 * s) + 0.03 * max(0, s - 0.7),
         }
         loss = {"network": 0.1 + 1.9 * math.exp(-5 * s)}
-        run.log(Epoch(epoch, step, s, loss, train, valid, 3.4, 3050 + 50 * float(draw.random()), epoch <= best))
+        pace = 3050 + 50 * float(draw.random())
+        run.log(Epoch(epoch, step, s, loss, train, valid, 3.4, pace, SPENT, epoch <= best))
 
 
 def layers(blocks: int = 6) -> dict[str, Any]:
@@ -311,11 +365,29 @@ def whole(path: Path, epochs: int = 20) -> Run:
     run.log("Pictures are 28×28, greyscale; they are enlarged to 32×32.")
     for finding in findings():
         run.log(finding)
+    run.log({"kind": "prepared", "seconds": 12.0})
     train_records(run, epochs)
-    run.log({"kind": "end", "epochs": epochs, "seconds": 68.4, "reason": "the budget is spent"})
+    run.log({"kind": "end", "epochs": epochs, "seconds": 68.0, "reason": "the budget is spent"})
     run.count_test_read("train")
     run.write("evaluation/test.json", evaluation())
     run.write("pictures/augmented.png", sheet())
+    return run
+
+
+def of_an_older_lamina(path: Path) -> Run:
+    """What the first Lamina left: nothing of where the time went, and the measured ways within ``execution``."""
+    recipe = {key: value for key, value in RECIPE.items() if key != "measured"} | {"execution": OLD_EXECUTION}
+    run = Run.create(path, recipe)
+    run.write("layers.json", layers())
+    train_records(run, 3)
+    log = run.path / "log.jsonl"
+    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    for record in records:
+        record.pop("spent", None)
+        record.pop("micro_batches", None)
+    log.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    run.log({"kind": "end", "epochs": 3, "seconds": 10.2})
+    run.write("evaluation/test.json", evaluation())
     return run
 
 
@@ -329,7 +401,7 @@ def stopped_early(path: Path) -> Run:
     run = Run.create(path, RECIPE)
     run.write("layers.json", layers())
     for step in (5, 10):
-        run.log(Step(step, 1, step / 600, {"network": 2.3 - step / 50}, 1e-4, 2.1, 2900.0, step * 0.1))
+        run.log(Step(step, 1, step / 600, {"network": 2.3 - step / 50}, 1e-4, 2.1, 2900.0, 1, step * 0.1))
     return run
 
 
@@ -352,10 +424,10 @@ def many_classes(path: Path, classes: int = 100, epochs: int = 300) -> Run:
 
 def undefined(path: Path) -> Run:
     """One epoch; every value that can be missing is."""
-    run = Run.create(path, RECIPE | {"data": {"source": None, "target": None}, "execution": {}})
+    run = Run.create(path, RECIPE | {"data": {"source": None, "target": None}, "execution": {}, "measured": {}})
     nothing = {"accuracy": math.nan, "log-loss": math.inf}
-    run.log(Step(1, 1, 0.5, {"network": math.nan}, 0.001, math.inf, math.nan, 0.1))
-    run.log(Epoch(1, 1, 1.0, {"network": math.nan}, nothing, nothing, 0.2, math.nan, False))
+    run.log(Step(1, 1, 0.5, {"network": math.nan}, 0.001, math.inf, math.nan, 1, 0.1))
+    run.log(Epoch(1, 1, 1.0, {"network": math.nan}, nothing, nothing, 0.2, math.nan, {"forward": math.nan}, False))
     run.log({"kind": "end", "epochs": 1, "seconds": None})
     exhibit = exhibits()
     exhibit[0]["values"][0][0] = None
@@ -387,7 +459,7 @@ def regression(path: Path) -> Run:
     run = Run.create(path, RECIPE | changes)
     for epoch in range(1, 4):
         scores = {"RMSE": 90_000 / epoch, "R²": 1 - 1 / epoch}
-        run.log(Epoch(epoch, epoch, epoch / 3, {"network": 1 / epoch}, scores, scores, 2.0, 5000.0, True))
+        run.log(Epoch(epoch, epoch, epoch / 3, {"network": 1 / epoch}, scores, scores, 2.0, 5000.0, {}, True))
     run.log({"kind": "end", "epochs": 3, "seconds": 6.2})
     run.count_test_read("train")
     run.write(
@@ -415,21 +487,21 @@ def hostile(path: Path) -> Run:
     poisoned = json.loads(json.dumps(RECIPE))
     poisoned["data"] |= {"source": f"/data/{HOSTILE}", "target": HOSTILE}
     poisoned["task"]["name"] = poisoned["network"]["name"] = HOSTILE
-    poisoned["execution"] |= {
-        HOSTILE: HOSTILE,
-        "table": [{"candidate": HOSTILE, "error": HOSTILE, "examples_per_s": HOSTILE}],
-    }
+    poisoned["execution"] |= {HOSTILE: HOSTILE, "precision": HOSTILE}
+    row = dict.fromkeys(("candidate", "error", "examples_per_s", "note", "chosen"), HOSTILE)
+    poisoned["measured"] |= {"table": [row, HOSTILE], "remembered": HOSTILE}
     run.write("recipe.json", {"format": 1, **poisoned})
     run.write("environment.json", {HOSTILE: HOSTILE})
     run.write("facts.json", {"class_counts": {HOSTILE: 3, "b": 5}})
-    run.write(
-        "layers.json", {"rows": [{"name": HOSTILE, "type": HOSTILE, "shape": [HOSTILE], "parameters": 1, "flops": 1}]}
-    )
+    row = {"name": HOSTILE, "type": HOSTILE, "shape": [HOSTILE], "parameters": 1, "flops": 1}
+    run.write("layers.json", {"rows": [row], "flops": 1})
     run.write("test_reads.json", [{"when": HOSTILE, "why": HOSTILE}])
     run.log(HOSTILE)
     run.log(Finding(HOSTILE, "stop", HOSTILE, HOSTILE, (HOSTILE,), 9, {HOSTILE: {HOSTILE: HOSTILE}}))
-    run.log(Epoch(4, 1, 1, {HOSTILE: 1.0}, {HOSTILE: 0.5}, {HOSTILE: 0.4}, 1.0, 1.0, True))
-    run.log(Step(1, 4, 1.0, {HOSTILE: 1.0, "b": 0.1}, 0.1, 1.0, 1.0, 1.0))
+    run.log(
+        Epoch(4, 1, 1, {HOSTILE: 1.0}, {HOSTILE: 0.5}, {HOSTILE: 0.4}, 1.0, 1.0, {HOSTILE: 1.0, "data": HOSTILE}, True)
+    )
+    run.log(Step(1, 4, 1.0, {HOSTILE: 1.0, "b": 0.1}, 0.1, 1.0, 1.0, 1, 1.0))
     run.log({"kind": "end", "epochs": 4, "seconds": 1, "reason": HOSTILE})
     card = {"where": HOSTILE, "caption": HOSTILE}
     run.write(

@@ -19,6 +19,7 @@ SAMPLES = [
     "whole",
     "regression",
     "many_classes",
+    "of_an_older_lamina",
     "undefined",
     "stopped_at_once",
     "stopped_early",
@@ -93,7 +94,18 @@ def test_nothing_shows_through_that_only_programs_say(name: str) -> None:
 def test_the_chapters_come_in_order() -> None:
     seen = read(page("whole"))
     sections = [attributes["id"] for tag, attributes in seen.tags if tag == "section"]
-    assert sections == ["verdict", "scores", "data", "learning", "seen", "exhibits", "network", "findings", "repeat"]
+    assert sections == [
+        "verdict",
+        "scores",
+        "data",
+        "learning",
+        "seen",
+        "exhibits",
+        "network",
+        "speed",
+        "findings",
+        "repeat",
+    ]
     assert [a["href"] for t, a in seen.tags if t == "a"] == [f"#{section}" for section in sections]
 
 
@@ -202,7 +214,7 @@ def test_a_run_that_was_resumed_has_not_ended(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", sample_runs.RECIPE)
     run.log({"kind": "end", "epochs": 1, "seconds": 1.0})
     assert "has not come to its end" not in render(run)
-    run.log(Step(5, 2, 0.5, {"network": 1.0}, 0.1, 1.0, 10.0, 2.0))
+    run.log(Step(5, 2, 0.5, {"network": 1.0}, 0.1, 1.0, 10.0, 1, 2.0))
     assert "has not come to its end" in render(run)
 
 
@@ -253,7 +265,7 @@ def test_text_can_be_read_in_light_and_dark() -> None:
         for ground in ("paper", "card"):
             for ink in ("ink", "soft", "link", "valid", "good", "bad"):
                 assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
-            for line in ("valid", "train", "baseline", "s1", "s2", "s3", "s4"):
+            for line in ("valid", "train", "baseline", "s1", "s2", "s3", "s4", "backward", "disk", "proof"):
                 assert contrast(colours[line], colours[ground]) >= 3, (line, ground)
         assert contrast(colours["open"], colours["open-tint"]) >= 4.5
         assert contrast(colours["bad"], colours["bad-tint"]) >= 4.5

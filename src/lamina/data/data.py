@@ -19,7 +19,8 @@ Raws = np.ndarray | pl.DataFrame
 """Examples before encoding: image paths (an array of objects), pixels (examples, height, width[, channels]), or the
 rows of a table. Anything that has a length and can be indexed by an array."""
 Arrays = dict[str, np.ndarray]
-"""Encoded examples: named arrays whose first dimension counts examples."""
+"""Encoded examples: named arrays whose first dimension counts examples. One of objects is ragged: each is an array of its own
+length (boxes, samples, tokens), all of one type and otherwise one shape."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lamina.data.store import cache_folder
+from lamina.data.cache import cache_folder
 
 
 def key_of(*parts: Any) -> str:

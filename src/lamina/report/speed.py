@@ -81,6 +81,8 @@ def _limit(material: Material, parts: dict[str, float]) -> str:
     if not training:
         return ""
     if not computing + sum(known.values()):
+        if not material.epochs:
+            return "How the time is divided is recorded at the end of each epoch; none is complete yet."
         return "How the time of training was divided was not recorded."
     device = _DEVICES.get(str((material.recipe.get("execution") or {}).get("kind")), "the processor")
     end = ", not the data" if parts.get("data", 0.0) < WORTH_NAMING * training else ""
@@ -93,7 +95,9 @@ def _limit(material: Material, parts: dict[str, float]) -> str:
         sentence += f". Next is {phrases[second][0]} with {_share(next_most, training)}"
     outside = sum(parts.values()) - training
     if outside > training:
-        sentence += f". Training was only {_share(training, training + outside)} of the whole run"
+        longest = max(OUTSIDE, key=lambda part: parts.get(part, 0.0))
+        shares = [_share(seconds, training + outside) for seconds in (training, parts[longest])]
+        sentence += f". Training was only {shares[0]} of the whole run; {PARTS[longest][0]} took {shares[1]}"
     return sentence + "."
 
 
@@ -189,12 +193,12 @@ def _measured(material: Material) -> Json:
     held = measured if isinstance(measured, dict) else material.recipe.get("execution") or {}
     table = [row for row in held.get("table") or [] if isinstance(row, dict)]
     if table:
-        said = "Measured on this run’s network and examples of it"
+        said = "Measured with this run’s network on some of its examples"
         if held.get("remembered"):
             said = "Measured in an earlier run with this network on this machine, and remembered"
         said += (
-            ": forward and backward pass, by turns. The quickest way that computes the same as float32 was chosen. "
-            "The figures rank the ways; few examples at a time are slower than a training’s batches."
+            ": forward and backward pass, each way in turn. The quickest that computes the same as float32 was chosen. "
+            "The figures rank the ways; few examples at a time may be slower than whole batches are in training."
         )
     else:
         said = "The recipe that was repeated says so: nothing was measured." if isinstance(measured, dict) else ""

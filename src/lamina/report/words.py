@@ -29,7 +29,8 @@ TERMS = {
     "FLOP/s": "FLOPs per second. A step of training needs about three times a forward pass, since the backward pass costs "
     "two; they are divided by the seconds of forward pass, backward pass and optimizer.",
     "GEMM peak": "what this machine reached, in the same precision and with as many threads, when it did nothing but "
-    "multiply two large matrices (GEMM), its quickest arithmetic; no training reaches all of it, since numbers must also be moved.",
+    "multiply two large matrices (GEMM), its quickest arithmetic; no training reaches all of it, since numbers must also "
+    "be moved.",
     "precision": "how many bits each number has while the network computes.",
 }
 

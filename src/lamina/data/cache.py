@@ -1,0 +1,176 @@
+"""Cache: the folder of what was encoded or measured once; listed, bounded, cleared.
+
+A store in it is used by any number of processes at once. Each holds a shared lock on the store's file ``lock`` (flock, which
+the system lets go of when a process ends, however it ends), and only who gets the lock alone removes a store.
+"""
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+from lamina.errors import OptionError
+from lamina.writing import duration
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there open files cannot be removed in any case
+    fcntl = None  # type: ignore[assignment]
+
+MOST = 20 * 2**30  # bytes of stores, unless the disk is small
+SHARE = 0.1  # of a small disk
+ABANDONED = 86_400.0  # seconds after which nobody is building a store any more
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A store that is there."""
+
+    folder: Path
+    data: str
+    """Name of the data."""
+    task: str
+    examples: int
+    bytes: int
+    used: float
+    """When it was last opened, in seconds since 1970."""
+    open: bool
+    """Whether a living process uses it."""
+
+    def in_words(self) -> dict[str, str]:
+        """A row of a table for people."""
+        return {
+            "data": self.data,
+            "task": self.task.replace("_", " "),
+            "examples": f"{self.examples:,}",
+            "size": f"{self.bytes / 1e6:,.1f} MB",
+            "last used": f"{duration(max(0.0, time.time() - self.used))} ago",
+            "in use": "yes" if self.open else "no",
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The same for programs."""
+        used = datetime.fromtimestamp(self.used, UTC).isoformat(timespec="seconds")
+        return {**asdict(self), "folder": str(self.folder), "used": used}
+
+
+def cache_folder() -> Path:
+    """Where all lies: ``$LAMINA_CACHE``, or the user's cache folder."""
+    return Path(os.environ["LAMINA_CACHE"]) if "LAMINA_CACHE" in os.environ else user_cache_path("lamina")
+
+
+def stores() -> Path:
+    """Where stores lie."""
+    return cache_folder() / "store"
+
+
+def limit() -> int:
+    """Bytes that stores may take: ``$LAMINA_CACHE_LIMIT`` (such as 20GB), or 20 GiB, or a tenth of a small disk."""
+    said = os.environ.get("LAMINA_CACHE_LIMIT")
+    if said is None:
+        return int(min(MOST, SHARE * shutil.disk_usage(_existing(cache_folder())).total))
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?)I?B?\s*", said.upper())
+    if match is None:
+        raise OptionError(f"{said!r} is not a size.", "LAMINA_CACHE_LIMIT", "Write 500MB or 20GB.")
+    return int(float(match[1]) * UNITS[match[2]])
+
+
+class Hold:
+    """A store is held from here until this object is gone: nobody removes it meanwhile. Opening it is noted as a use of it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError where there is no store."""
+        self.descriptor = os.open(folder / "lock", os.O_RDONLY)
+        if fcntl is not None:
+            fcntl.flock(self.descriptor, fcntl.LOCK_SH)
+        with suppress(OSError):  # another user's
+            os.utime(folder / "lock")
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at the very end there is no ``os`` any more
+        if hasattr(self, "descriptor"):
+            close(self.descriptor)
+
+
+def entries() -> list[Entry]:
+    """All stores that are whole, the one that was used last first."""
+    found = []
+    for file in stores().glob("*/store.json"):
+        with suppress(OSError, ValueError, KeyError):
+            told = json.loads(file.read_text(encoding="utf-8"))
+            size = sum(part.stat().st_size for part in file.parent.iterdir())
+            used = max(part.stat().st_mtime for part in file.parent.iterdir())
+            busy = not _alone(file.parent)
+            found.append(Entry(file.parent, told["data"], told["task"], told["examples"], size, used, busy))
+    return sorted(found, key=lambda entry: -entry.used)
+
+
+def clear(most: int = 0, spared: Path | None = None) -> list[Entry]:
+    """Remove the stores that were used longest ago until the rest take at most ``most`` bytes; those that were removed.
+
+    Args:
+        most: bytes that may stay.
+        spared: one that stays in any case, as all do that a living process uses.
+    """
+    sweep()
+    known = entries()
+    total = sum(entry.bytes for entry in known)
+    removed = []
+    for entry in reversed(known):
+        if total <= most:
+            break
+        if entry.folder != spared and remove(entry.folder):
+            removed.append(entry)
+            total -= entry.bytes
+    if not most:  # nothing shall stay: what was measured and found out, neither
+        for kind in ("facts", "measured"):
+            shutil.rmtree(cache_folder() / kind, ignore_errors=True)
+    return removed
+
+
+def remove(folder: Path) -> bool:
+    """Remove a store, unless a living process uses it: whether it is gone."""
+    aside = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    try:
+        with (folder / "lock").open("ab") as file:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.rename(aside)  # so that it is there whole, or not at all
+    except OSError:
+        return False
+    shutil.rmtree(aside, ignore_errors=True)
+    return True
+
+
+def sweep() -> None:
+    """Remove what processes that were killed while they built left behind."""
+    for partial in stores().glob("*.partial"):
+        with suppress(OSError):
+            if time.time() - partial.stat().st_mtime > ABANDONED:
+                shutil.rmtree(partial, ignore_errors=True)
+
+
+def _alone(folder: Path) -> bool:
+    """Whether nobody uses a store."""
+    if fcntl is None:
+        return True
+    with (folder / "lock").open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())

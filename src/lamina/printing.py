@@ -1,0 +1,77 @@
+"""Printing: what verbs end with, for people at a terminal or, as one JSON object, for programs."""
+
+import ast
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lamina.errors import LaminaError
+
+if TYPE_CHECKING:
+    from lamina.model import Model
+
+
+def summary(model: "Model", result: dict[str, Any], part: str, seconds: float, as_json: bool) -> None:
+    """What train and evaluate end with."""
+    from lamina.terminal import show_summary
+
+    page = model.path / "report" / "index.html"
+    findings = model.run.findings()
+    if as_json:
+        print_json(
+            {
+                "run": str(model.path),
+                "task": model.run.read("recipe.json")["task"]["name"],
+                "metrics": {
+                    name: {key: score[key] for key in ("value", "low", "high")}
+                    for name, score in result["scores"].items()
+                },
+                "baselines": result["baselines"],
+                "findings": [finding.to_json() for finding in findings],
+                "verdict": result["verdict"],
+                "report": str(page),
+                "seconds": round(seconds, 3),
+            }
+        )  # fmt: skip
+        return
+    show_summary(model.path, result, part, findings, seconds)
+
+
+def list_files(kind: Literal["tasks", "networks"], as_json: bool) -> None:
+    """Names and first lines of the modules' docstrings, read without importing them."""
+    folder = Path(__file__).parent / kind
+    rows = []
+    for file in sorted(folder.glob("*.py")):
+        if file.stem not in ("__init__", "task"):
+            doc = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+            rows.append({"name": file.stem, "what": doc.splitlines()[0]})
+    show(kind, rows, as_json)
+
+
+def show(name: str, rows: list[dict[str, Any]], as_json: bool, nothing: str = "") -> None:
+    """A table for people, or one JSON object."""
+    from lamina.terminal import show_rows
+
+    if as_json:
+        print_json({name: rows})
+    elif rows:
+        show_rows(rows)
+    else:
+        sys.stdout.write(f"{nothing}\n")
+
+
+def fail(error: LaminaError, as_json: bool, code: int) -> int:
+    """An error on standard error, as one line, or as JSON; the exit code."""
+    if as_json:
+        print_json({"error": error.to_json()})
+    else:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")  # one line, whatever a library said
+    return code
+
+
+def print_json(content: Any) -> None:
+    """One JSON object on one line."""
+    from lamina.run import to_json_text
+
+    sys.stdout.write(to_json_text(content) + "\n")
+    sys.stdout.flush()
