@@ -39,7 +39,7 @@ class Network(nn.Module):
             time.sleep(self.slow)
             result = result + self.wrong * x.sum(1, keepdim=True) * result
         else:
-            time.sleep(0.01)
+            time.sleep(0.05)
         return result
 
 

@@ -28,7 +28,7 @@ QUICK: dict[str, Any] = {"epochs": 2, "threads": 1, "precision": "float32"}
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Boosting takes longer than all else here, and is tested elsewhere."""
     monkeypatch.setattr("lamina.baselines.gradient_boosting", lamina_linear)
-    monkeypatch.setattr("lamina.execution.ROUNDS", 1)
+    monkeypatch.setattr("lamina.measuring.ROUNDS", 1)
 
 
 def lamina_linear(*arguments: Any) -> Tensor:

@@ -15,6 +15,7 @@ import typer
 from lamina.errors import LaminaError, OptionError
 from lamina.options import (
     Compiled,
+    Convolutions,
     DataPath,
     Device,
     Group,
@@ -102,6 +103,7 @@ def train(
     precision: Precision = None,
     threads: Threads = None,
     layout: Layout = None,
+    convolutions: Convolutions = None,
     compiled: Compiled = None,
     accept: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help="A finding that shall not stop the run.")
@@ -121,7 +123,7 @@ def train(
     decided = plan | {
         "task": task, "target": target, "group": group, "time": time_column, "set": settings, "network": network,
         "size": size, "dropout": dropout, "device": device, "precision": precision, "threads": threads,
-        "layout": layout, "compile": compiled,
+        "layout": layout, "convolutions": convolutions, "compile": compiled,
     }  # fmt: skip
     with watching(as_json) as watch:
         if resume is not None:
@@ -137,7 +139,8 @@ def train(
                 data, task=task, target=target, group=group, time_column=time_column, options=settings_of(settings),
                 network=network, size=size, dropout=dropout, plan=plan, seed=plan.get("seed", 0),
                 valid_share=valid_share, test_share=test_share, device=device, precision=precision, threads=threads,
-                execution={"layout": layout, "compiled": compiled}, accept=accept or (), out=out, watch=watch,
+                execution={"layout": layout, "convolutions": convolutions, "compiled": compiled},
+                accept=accept or (), out=out, watch=watch,
             )  # fmt: skip
     summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json)
 

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from lamina.batch import Batch
 from lamina.data.store import Store
+from lamina.layers.winograd import train_by_tiles
 
 Device = Literal["cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16", "bfloat16-weights", "float16"]
 Layout = Literal["channels-last", "channels-first"]
+Convolutions = Literal["direct", "winograd"]
 
 HELD = 0.25  # share of the accelerator's free memory that a data set may take to lie there whole
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)  # always in float32
@@ -30,6 +32,8 @@ class Execution:
     bfloat16-weights, which keeps a copy of them in bfloat16, too."""
     layout: Layout = "channels-last"
     """In which order pictures and filters lie in memory."""
+    convolutions: Convolutions = "direct"
+    """How wide 3x3 convolutions are computed in training on a CPU: directly, or by tiles (winograd)."""
     threads: int = 0
     """Threads of the CPU; 0 leaves PyTorch's own choice."""
     compiled: bool = False
@@ -41,7 +45,7 @@ class Execution:
         return torch.device(self.kind)
 
     def prepare(self, network: nn.Module) -> nn.Module:
-        """Put the network onto the device, in the layout, and set the threads."""
+        """Put the network onto the device, in the layout, with its ways to compute, and set the threads."""
         if self.threads:
             torch.set_num_threads(self.threads)
         network.to(self.device)
@@ -49,6 +53,8 @@ class Execution:
         for module in network.modules():
             if isinstance(getattr(module, "memory_format", None), torch.memory_format):
                 module.memory_format = order  # type: ignore[assignment]
+        if self.convolutions == "winograd":
+            train_by_tiles(network)
         if self.compiled and network._compiled_call_impl is None:
             torch.use_deterministic_algorithms(
                 True, warn_only=True

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from lamina.batch import Batch, Loss
 from lamina.data.remembered import key_of, recall, remember
 from lamina.execution import Execution, Precision
+from lamina.layers.winograd import eligible
 from lamina.machine import cores, identity
 from lamina.memory import halved, ran_out
 
@@ -62,6 +63,7 @@ class Candidate:
         name = [way.precision, way.layout.replace("-", " ")]
         name += [f"{way.threads} thread{'s' * (way.threads > 1)}"] if way.threads else []
         name += [f"{self.micro_batches} micro-batches"] if self.micro_batches > 1 else []
+        name += ["Winograd convolutions"] if way.convolutions == "winograd" else []
         name += ["compiled"] if way.compiled else []
         refused = self.failure or ("" if self.agrees else "refused: it does not compute the same")
         return {
@@ -100,8 +102,8 @@ def choose(
 ) -> Choice:
     """Measure the candidates on this network and batch; the quickest that agrees with float32.
 
-    One property is varied after the other, each time from the best so far: precision, threads, layout, micro-batches,
-    compilation. What was asked for is not varied.
+    One property is varied after the other, each time from the best so far: precision, threads, layout, convolutions,
+    micro-batches, compilation. What was asked for is not varied.
 
     Args:
         network: left as it was.
@@ -129,6 +131,8 @@ def choose(
         contest.vary([{"threads": count} for count in sorted({1, max(1, cores() // 2)})])
     if "layout" not in asked and any(parameter.ndim == 4 for parameter in network.parameters()):
         contest.vary([{"layout": "channels-first"}])
+    if "convolutions" not in asked and start.kind == "cpu" and eligible(network):
+        contest.vary([{"convolutions": "winograd"}])
     normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
     if "micro_batches" not in asked and start.kind == "cpu" and not normalises:  # pieces may fit into the cache
         contest.vary([{"micro_batches": count} for count in (2, 4) if len(batch) >= 32 * count])

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
@@ -208,7 +209,9 @@ def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None, 
 def learned(task: Task, data: Data) -> Facts:
     """The facts of the training part, found out once."""
     train = data.of("train")
-    key = key_of(train.fingerprint(), repr(task), find.code_of(type(task)), lamina.__version__, FORMAT)
+    raws = train.raws  # equal contents with other names of columns, or in another form, teach something else
+    form = [str(raws.schema), data.spellings] if isinstance(raws, pl.DataFrame) else [str(raws.dtype), raws.shape[1:]]
+    key = key_of(train.fingerprint(), form, repr(task), find.code_of(type(task)), lamina.__version__, FORMAT)
     known = recall("facts", key)
     if known is None:
         known = json.loads(to_json_text(task.facts(train)))  # as a run that is resumed will read them

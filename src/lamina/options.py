@@ -42,6 +42,10 @@ Layout = Annotated[
     Literal["channels-last", "channels-first"] | None,
     typer.Option(help="Of pictures and filters in memory; measured otherwise."),
 ]
+Convolutions = Annotated[
+    Literal["direct", "winograd"] | None,
+    typer.Option(help="How wide 3x3 convolutions are computed on a CPU; measured otherwise."),
+]
 Compiled = Annotated[
     bool | None,
     typer.Option("--compile/--no-compile", help="Whether to compile the network; measured in long runs otherwise."),

@@ -84,7 +84,8 @@ def train(
         device: cpu, cuda or mps; the accelerator where there is one.
         precision: float32, bfloat16, bfloat16-weights or float16; measured when not given.
         threads: of the CPU; measured when not given.
-        execution: other fields of the Execution that shall not be measured: ``layout``, ``compiled``.
+        execution: other fields of the Execution that shall not be measured: ``layout``, ``convolutions``,
+            ``compiled``.
         accept: kinds of findings that shall not stop the run.
         out: the run's directory; ``runs/NAME-N`` when not given.
         watch: who is told how it goes.

@@ -288,8 +288,8 @@ def _mapped(file: Path, told: dict[str, Any], streamed: bool) -> np.ndarray:
 
 
 def _size(told: dict[str, Any]) -> int:
-    values: int = math.prod(told["shape"])
-    return values * np.dtype(told["dtype"]).itemsize
+    size: int = math.prod(told["shape"]) * np.dtype(told["dtype"]).itemsize
+    return size
 
 
 def _memory() -> int:
