@@ -21,6 +21,7 @@ BATCH = Batch({"x": torch.randn(64, 8, generator=torch.Generator().manual_seed(0
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("LAMINA_CACHE", str(tmp_path))
+    monkeypatch.setattr(measuring, "bfloat16_is_native", lambda: True)
     return tmp_path / "measured"
 
 
@@ -191,3 +192,10 @@ def test_the_gemm_peak_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(machine, "_product", lambda *_: 1.0)
     assert machine.gemm_peak(Execution(threads=1)) == first
     assert machine.gemm_peak(Execution("cpu", "bfloat16", threads=1)) == 1.0
+
+
+def test_where_bfloat16_is_emulated_it_is_not_even_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "bfloat16_is_native", lambda: False)
+    assert precisions(choose(Network())) == ["float32"]
+    monkeypatch.setattr(machine, "_product", lambda kind, dtype, side: 1.0 if dtype == torch.bfloat16 else 2.0)
+    assert not machine.bfloat16_is_native()

@@ -4,15 +4,18 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from errno import ENOSPC, EROFS
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from lamina.data import store
+from lamina.data import building, store
+from lamina.data.cache import Hold
 from lamina.data.data import Arrays, Data, Raws
-from lamina.data.ragged import Ragged
+from lamina.data.ragged import Ragged, ragged
 from lamina.errors import DataError, TrainingError
 
 COUNT = 300  # more than two chunks
@@ -116,13 +119,17 @@ def test_an_interrupted_build_is_never_taken_for_a_finished_one(
     assert len(made(Encoder())) == COUNT
 
 
-def test_what_killed_builds_left_is_swept_after_a_day(cache: Path) -> None:
-    old, new = cache / "a.partial", cache / "b.partial"
-    for folder in (old, new):
+def test_what_killed_builds_left_is_swept_but_no_build_that_goes_on(cache: Path) -> None:
+    folders = dead, living, _ = [cache / f"{name}.partial" for name in "abc"]
+    for folder in folders:
         folder.mkdir(parents=True)
-    os.utime(old, (time.time() - 90_000,) * 2)
+        (folder / "lock").touch()
+    hold = Hold(living)
+    for folder in (dead, living):
+        os.utime(folder, (time.time() - 90_000,) * 2)
     made(Encoder())
-    assert (old.exists(), new.exists()) == (False, True)
+    assert [folder.exists() for folder in folders] == [False, True, True]
+    del hold
 
 
 def test_a_store_without_its_end_is_made_anew(cache: Path) -> None:
@@ -134,39 +141,60 @@ def test_a_store_without_its_end_is_made_anew(cache: Path) -> None:
     assert encoder.asked == COUNT
 
 
-@pytest.mark.parametrize("moment", ["_flush", "_Column.append"])
-def test_a_full_disk_is_said_and_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+@pytest.mark.parametrize("moment", ["os.fsync", "lamina.data.building._Column.append"])
+@pytest.mark.parametrize(
+    ("number", "reason", "remedy"),
+    [(ENOSPC, "No space left", "lamina cache --clear"), (EROFS, "Read-only", "write to")],
+)
+def test_a_full_or_read_only_disk_is_said_and_leaves_nothing(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, moment: str, number: int, reason: str, remedy: str
+) -> None:
     def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(f"lamina.data.store.{moment}", full)
-    with pytest.raises(TrainingError, match=r"No space left.*lamina cache --clear.*LAMINA_CACHE"):
-        made(Encoder())
+    monkeypatch.setattr(moment, full)
+    with pytest.raises(TrainingError, match=f"{reason}.*LAMINA_CACHE") as caught:
+        store.prepare(data(), both, target, "")
+    assert remedy in caught.value.remedy
     assert list(cache.iterdir()) == []
 
 
-def test_a_store_whose_file_was_cut_is_made_anew(cache: Path) -> None:
+def test_a_cache_that_may_only_be_read_is_used(cache: Path) -> None:
+    """As root, who may write anywhere, this tests nothing."""
     made(Encoder())
     (folder,) = cache.iterdir()
-    os.truncate(folder / "inputs.double.bin", 100)
+    for place in (*folder.iterdir(), folder, cache):
+        place.chmod(0o555 if place.is_dir() else 0o444)
+    try:
+        encoder = Encoder()
+        assert len(made(encoder)) == COUNT
+        assert encoder.asked == 0
+    finally:
+        for place in (cache, folder):
+            place.chmod(0o755)
+
+
+@pytest.mark.parametrize("file", ["inputs.double.bin", "targets.value.bin", "kept.bin", "store.json"])
+def test_a_store_whose_file_was_cut_is_made_anew(cache: Path, file: str) -> None:
+    made(Encoder())
+    (folder,) = cache.iterdir()
+    os.truncate(folder / file, 80)
     encoder = Encoder()
     assert torch.equal(made(encoder).inputs["double"][:, 0], torch.arange(COUNT).float())
     assert encoder.asked == COUNT
 
 
-def ragged(raws: Raws) -> Arrays:
-    """As many rows as the number says, modulo 4, each (number, index)."""
+def both(raws: Raws) -> Arrays:
+    """As many boxes as the number says, modulo 4, each (number, index); and the number doubled."""
     if 150.0 in raws:
         raise DataError("cannot read 150")
-    boxes = np.empty(len(raws), dtype=object)
-    for place, number in enumerate(raws):
-        boxes[place] = np.array([[number, index] for index in range(int(number) % 4)], dtype=np.float32).reshape(-1, 2)
-    return {"boxes": boxes, "double": np.asarray(raws)[:, None] * 2}
+    boxes = [np.array([[number, index] for index in range(int(number) % 4)], dtype=np.float32) for number in raws]
+    return {"boxes": ragged([box.reshape(-1, 2) for box in boxes]), "double": np.asarray(raws)[:, None] * 2}
 
 
 def test_ragged_arrays_come_padded_with_their_lengths() -> None:
     for _ in range(2):  # when built, and when opened
-        found = store.prepare(data(), ragged, target, "")
+        found = store.prepare(data(), both, target, "")
         assert len(found) == COUNT - 1
         rows = torch.tensor([7, 4, 153, 3])  # row 153 is example 154, since 150 is left out
         batch = found.batch(rows)
@@ -182,13 +210,92 @@ def test_ragged_arrays_come_padded_with_their_lengths() -> None:
     assert found.to(torch.device("cpu")).bytes == found.bytes
 
 
-def test_an_encoder_that_changes_its_mind_is_told_so(cache: Path) -> None:
-    def fickle(raws: Raws) -> Arrays:
-        return {"x": np.zeros((len(raws), 2 if raws[0] < 128 else 3), dtype=np.float32)}
+def test_ragged_examples_of_equal_length_and_ragged_targets() -> None:
+    def tokens(answers: np.ndarray) -> Arrays:
+        return {"tokens": ragged([np.arange(int(answer) % 5) for answer in answers])}
 
-    with pytest.raises(DataError, match=r"float32 \(3,\).*first example's is float32 \(2,\)"):
-        store.prepare(data(), fickle, target, "")
+    def samples(raws: Raws) -> Arrays:
+        return {"samples": ragged([np.full((2, 3), number, dtype=np.int16) for number in raws])}
+
+    batch = store.prepare(data(), samples, tokens, "").batch(torch.tensor([299, 2]))
+    assert batch.inputs["samples"].tolist() == [[[299] * 3] * 2, [[2] * 3] * 2]
+    assert batch.targets["tokens"].tolist() == [[0, 1, 2, 0], [0, 1, 2, 3]]
+    assert batch.targets["tokens_lengths"].tolist() == [3, 4]
+
+
+def test_in_memory_arrays_are_gathered_as_those_of_a_store_are() -> None:
+    found = store.prepare(data(), both, target, "")
+    rows = torch.tensor([2, 3, 0])
+    tensors = store.gathered(store.columns_of(both(np.arange(4.0))), rows)
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in found.batch(rows).inputs.items())
+    assert set(tensors) == {"boxes", "boxes_lengths", "double"}
+
+
+def box(raws: Raws, odd: Any) -> Arrays:
+    """A box for each example, but for number 200."""
+    boxes = np.empty(len(raws), dtype=object)
+    for place, number in enumerate(raws):
+        boxes[place] = odd if number == 200 else np.zeros((int(number) % 3, 4), dtype=np.float32)
+    return {"x": boxes}
+
+
+@pytest.mark.parametrize(
+    ("encode", "said", "where"),
+    [
+        (lambda raws: {"x": np.zeros((len(raws), 2 + (raws[0] >= 128)))}, r"float64 \(3,\).*is float64 \(2,\)", "row 128"),
+        (lambda raws: {"x": np.zeros(len(raws), "f4" if raws[0] < 128 else "f8")}, r"float64.*is float32", "row 128"),
+        (lambda raws: box(raws, np.zeros((2, 5), dtype=np.float32)), r"float32 \(5,\).*is float32 \(4,\)", "row 200"),
+        (lambda raws: box(raws, np.zeros((2, 4))), r"float64 \(4,\); .*is float32 \(4,\)", "row 200"),
+        (lambda raws: box(raws, np.zeros(4, dtype=np.float32)), "is float32", "row 200"),
+        (lambda raws: box(raws, [1.0, 2.0]), r"a list; .*lamina\.data\.ragged", "row 200"),
+        (lambda raws: {"x": np.array([[1, 2]] * len(raws), dtype=object)}, "object.*arrays of numbers", "row 0"),
+        (lambda raws: {"x": np.array([["a"]] * len(raws))}, "<U1.*arrays of numbers", "row 0"),
+        (lambda raws: {"x": np.zeros(1 + len(raws))}, "129 rows for 128 examples", "row 0"),
+        (lambda raws: {"x": raws} | ({"y": raws} if raws[0] else {}), r"only some examples have inputs\.y", "row 128"),
+        (lambda raws: {"x": box(raws, 0)["x"], "x_lengths": raws}, "is what batches call", ""),
+    ],
+)  # fmt: skip
+def test_an_encoder_whose_arrays_do_not_fit_is_told_so(
+    cache: Path, encode: store.Encode, said: str, where: str
+) -> None:
+    with pytest.raises(DataError, match=said) as caught:
+        store.prepare(data(), encode, target, "")
+    assert caught.value.where == where
     assert list(cache.iterdir()) == []
+
+
+def test_targets_must_be_as_many_as_the_examples() -> None:
+    with pytest.raises(DataError, match=r"targets\.value.*299 rows for 300"):
+        store.prepare(data(), Encoder(), lambda answers: {"value": answers[1:]}, "")
+
+
+def test_encoded_examples_do_not_pile_up_before_a_slow_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "CHUNK", 10)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    encoder, seen, write = Encoder(), [], building._Writer.append
+
+    def slow(*given: Any) -> None:
+        time.sleep(0.01)
+        write(*given)
+        seen.append(encoder.asked - 10 * len(seen))
+
+    monkeypatch.setattr(building._Writer, "append", slow)
+    assert len(made(encoder)) == COUNT
+    assert max(seen) <= 10 * (building.AHEAD * 2 + 2)
+
+
+def test_a_store_larger_than_memory_is_read_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = store.prepare(data(), both, target, "")
+    monkeypatch.setattr(store, "_memory", lambda: 100)
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(
+        store, "fetch", lambda values, begins, ends: asked.append((len(values), int((ends - begins).sum())))
+    )
+    found = store.prepare(data(), both, target, "")
+    assert (whole.streamed, found.streamed) == (False, True)
+    rows = torch.tensor([290, 5, 7])
+    assert torch.equal(found.batch(rows).inputs["boxes"], whole.batch(rows).inputs["boxes"])
+    assert asked == [(len(found.inputs["boxes"].values), 9), (299, 3), (299, 3)]  # type: ignore[union-attr]
 
 
 def test_two_processes_may_build_the_same_store_at_once(cache: Path) -> None:

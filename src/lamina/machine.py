@@ -42,6 +42,12 @@ def gemm_peak(way: Execution) -> float:
     return best
 
 
+def bfloat16_is_native() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices as quickly as float32 ones; some only emulate it, far more slowly."""
+    halves, wholes = (max(_product("cpu", dtype, 256) for _ in range(2)) for dtype in (torch.bfloat16, torch.float32))
+    return halves >= wholes
+
+
 def _product(kind: str, dtype: torch.dtype, side: int) -> float:
     one = torch.ones(side, side, dtype=dtype, device=kind)
     began = time.perf_counter()

@@ -20,7 +20,7 @@ from lamina.batch import Batch, Loss
 from lamina.data.remembered import key_of, recall, remember
 from lamina.execution import Execution, Precision
 from lamina.layers.winograd import eligible
-from lamina.machine import cores, identity
+from lamina.machine import bfloat16_is_native, cores, identity
 from lamina.memory import halved, ran_out
 
 Losses = Callable[[nn.Module, Batch], Iterator[Loss]]
@@ -318,7 +318,7 @@ class _Trial:
 
 def _precisions(kind: str, network: nn.Module) -> list[Precision]:
     """The precisions beside float32 that are worth a trial on a device."""
-    if kind == "mps":
+    if kind == "mps" or (kind == "cpu" and not bfloat16_is_native()):
         return []
     if kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return ["float16"]

@@ -22,11 +22,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "not" / "yet"
 
 
-def make(name: str, age: float = 0.0) -> store.Store:
+def make(name: str, age: float = 0.0, encode: store.Encode = lambda raws: {"x": np.asarray(raws)}) -> store.Store:
     numbers = np.arange(50.0)
     parts = np.full(50, "train")
     data = Data(numbers, numbers, np.array([name] * 50, dtype=object), parts, numbers.astype(np.uint64))
-    made = store.prepare(data, lambda raws: {"x": raws}, lambda answers: {"y": answers}, name, name=name, task="test")
+    made = store.prepare(data, encode, lambda answers: {"y": answers}, name, name=name, task="test")
     for entry in cache.entries():
         if entry.data == name and age:
             for file in entry.folder.iterdir():
@@ -92,7 +92,65 @@ def test_a_process_that_is_killed_lets_go(folder: Path) -> None:
     assert names() == []
 
 
-@pytest.mark.parametrize(("said", "meant"), [("500", 500), ("1.5 kB", 1500), ("20GB", 20 * 10**9), ("2GiB", 2 * 10**9)])
+def test_a_build_that_is_killed_leaves_nothing_that_stays(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = f"""
+import sys, time
+sys.path[:0] = [{str(Path(cache.__file__).parents[2])!r}, {str(Path(__file__).parent)!r}]
+import test_cache
+from lamina.data import building
+def encode(raws):
+    if raws[0] >= 40:
+        print("building", flush=True)
+        time.sleep(60)
+    return {{"x": raws}}
+building.CHUNK = 10
+test_cache.make("killed", encode=encode)
+"""
+    monkeypatch.setattr(cache, "ABANDONED", -1.0)
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "building\n"
+        cache.sweep()
+        assert [left.suffix for left in cache.stores().iterdir()] == [".partial"], "it is still at work"
+        other.kill()
+    assert cache.entries() == []
+    assert cache.clear() == []
+    assert list(cache.stores().iterdir()) == []
+
+
+def test_stores_of_an_earlier_version_are_listed_and_removed() -> None:
+    old = cache.stores() / "old"
+    old.mkdir(parents=True)
+    (old / "store.json").write_text('{"format": 1, "failures": []}')
+    for _ in range(2):
+        (entry,) = cache.entries()
+        assert (entry.data, entry.examples, entry.open) == ("", 0, False)
+    assert cache.clear() == [entry]
+    assert names() == []
+
+
+def test_without_locks_stores_are_used_and_never_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(cache.fcntl, "flock", unsupported)
+    make("store")
+    make("store")
+    assert cache.clear() == []
+    assert names() == ["store"]
+
+
+def test_a_wrong_limit_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMINA_CACHE_LIMIT", "-1GB")
+    with pytest.raises(OptionError, match="LAMINA_CACHE_LIMIT"):
+        make("store")
+    assert names() == []
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("500", 500), ("1.5 kB", 1500), ("20GB", 20 * 10**9), ("2GiB", 2 * 2**30), ("7b", 7)]
+)
 def test_the_limit_is_read(monkeypatch: pytest.MonkeyPatch, said: str, meant: int) -> None:
     assert 0 < cache.limit() <= cache.MOST
     monkeypatch.setenv("LAMINA_CACHE_LIMIT", said)

@@ -1,16 +1,18 @@
 """Cache: the folder of what was encoded or measured once; listed, bounded, cleared.
 
 A store in it is used by any number of processes at once. Each holds a shared lock on the store's file ``lock`` (flock, which
-the system lets go of when a process ends, however it ends), and only who gets the lock alone removes a store.
+the system lets go of when a process ends, however it ends), and so does who builds one. Only who gets the lock alone removes a
+store.
 """
 
 import json
 import os
 import re
 import shutil
+import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +30,7 @@ except ImportError:  # not on Windows: there open files cannot be removed in any
 
 MOST = 20 * 2**30  # bytes of stores, unless the disk is small
 SHARE = 0.1  # of a small disk
-ABANDONED = 86_400.0  # seconds after which nobody is building a store any more
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+ABANDONED = 60.0 if fcntl is not None else 86_400.0  # seconds until a build that nobody holds is taken for abandoned
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,11 @@ def limit() -> int:
     said = os.environ.get("LAMINA_CACHE_LIMIT")
     if said is None:
         return int(min(MOST, SHARE * shutil.disk_usage(_existing(cache_folder())).total))
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?)I?B?\s*", said.upper())
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([KMGT]?)(I?)B?\s*", said.upper())
     if match is None:
         raise OptionError(f"{said!r} is not a size.", "LAMINA_CACHE_LIMIT", "Write 500MB or 20GB.")
-    return int(float(match[1]) * UNITS[match[2]])
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** " KMGT".index(unit or " "))
 
 
 class Hold:
@@ -92,7 +94,9 @@ class Hold:
         """Raises OSError where there is no store."""
         self.descriptor = os.open(folder / "lock", os.O_RDONLY)
         if fcntl is not None:
-            fcntl.flock(self.descriptor, fcntl.LOCK_SH)
+            # On a disk that knows no locks nobody gets one alone either, so nothing is removed from it.
+            with suppress(OSError):
+                fcntl.flock(self.descriptor, fcntl.LOCK_SH)
         with suppress(OSError):  # another user's
             os.utime(folder / "lock")
 
@@ -101,16 +105,35 @@ class Hold:
             close(self.descriptor)
 
 
+@contextmanager
+def workshop(folder: Path) -> Iterator[Path]:
+    """A new folder beside a store's, to build it in and to rename; what of it is left in the end, however it ends, goes."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    sweep()
+    partial = Path(tempfile.mkdtemp(".partial", f"{folder.name}.", folder.parent))
+    try:
+        (partial / "lock").touch()
+        hold = Hold(partial)
+        yield partial
+        del hold
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def entries() -> list[Entry]:
-    """All stores that are whole, the one that was used last first."""
+    """All stores, the one that was used last first."""
     found = []
     for file in stores().glob("*/store.json"):
-        with suppress(OSError, ValueError, KeyError):
+        with suppress(OSError, ValueError):  # another process is just removing it
+            if file.parent.suffix == ".partial":
+                continue
             told = json.loads(file.read_text(encoding="utf-8"))
             size = sum(part.stat().st_size for part in file.parent.iterdir())
             used = max(part.stat().st_mtime for part in file.parent.iterdir())
-            busy = not _alone(file.parent)
-            found.append(Entry(file.parent, told["data"], told["task"], told["examples"], size, used, busy))
+            with _alone(file.parent) as alone:
+                busy = not alone
+            data, task, examples = map(told.get, ("data", "task", "examples"))  # an earlier version's lack them
+            found.append(Entry(file.parent, data or "", task or "", examples or 0, size, used, busy))
     return sorted(found, key=lambda entry: -entry.used)
 
 
@@ -140,13 +163,13 @@ def clear(most: int = 0, spared: Path | None = None) -> list[Entry]:
 def remove(folder: Path) -> bool:
     """Remove a store, unless a living process uses it: whether it is gone."""
     aside = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
-    try:
-        with (folder / "lock").open("ab") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with _alone(folder) as alone:
+        if not alone:
+            return False
+        try:
             folder.rename(aside)  # so that it is there whole, or not at all
-    except OSError:
-        return False
+        except OSError:
+            return False
     shutil.rmtree(aside, ignore_errors=True)
     return True
 
@@ -156,19 +179,38 @@ def sweep() -> None:
     for partial in stores().glob("*.partial"):
         with suppress(OSError):
             if time.time() - partial.stat().st_mtime > ABANDONED:
-                shutil.rmtree(partial, ignore_errors=True)
+                with _alone(partial) as alone:
+                    if alone:
+                        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _alone(folder: Path) -> bool:
-    """Whether nobody uses a store."""
+@contextmanager
+def _alone(folder: Path) -> Iterator[bool]:
+    """Have the lock of a store for oneself, while that is possible: whether nobody uses the store."""
     if fcntl is None:
-        return True
-    with (folder / "lock").open("ab") as file:
+        yield True
+        return
+    for mode in (os.O_RDWR, os.O_RDONLY):  # some network disks lock for one alone only what may be written to
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            descriptor = os.open(folder / "lock", mode)
+            break
+        except FileNotFoundError:  # who uses a store has its lock open
+            yield folder.exists()
+            return
         except OSError:
-            return False
-    return True
+            continue
+    else:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = True
+    except OSError:
+        alone = False
+    try:
+        yield alone
+    finally:
+        os.close(descriptor)
 
 
 def _existing(folder: Path) -> Path:

@@ -1,7 +1,9 @@
 """Ragged: examples of different lengths, such as the boxes of images, the samples of recordings, the tokens of texts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,12 +13,20 @@ class Ragged:
     """All values in one tensor, and where each example's begin."""
 
     values: Tensor
-    """(values of all examples, ...)."""
+    """(values of all examples and a margin, ...): behind the last come as many more as the longest example has, so that
+    a window of any example's length can be laid at each example's beginning."""
     offsets: Tensor
     """(examples + 1,) int64: example i has the values from offsets[i] up to offsets[i + 1]."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @classmethod
+    def of(cls, column: np.ndarray) -> "Ragged":
+        """The same of what an encoder gave: (examples,) objects, each an array."""
+        lengths = [len(array) for array in column]
+        values = np.concatenate([*column, np.zeros((max(lengths), *column[0].shape[1:]), column[0].dtype)])
+        return cls(torch.from_numpy(values), torch.from_numpy(np.cumsum([0, *lengths])))
 
     @property
     def nbytes(self) -> int:
@@ -34,15 +44,34 @@ class Ragged:
         Returns:
             (rows, longest of them, ...) values, and (rows,) lengths.
         """
-        begins = self.offsets[rows]
+        begins, longest = self.offsets[rows], self.longest(rows)
         lengths = self.offsets[rows + 1] - begins
-        row = torch.repeat_interleave(torch.arange(len(rows), device=rows.device), lengths)  # (values,): of the batch
-        place = torch.arange(len(row), device=rows.device) - (lengths.cumsum(0) - lengths)[row]  # within its example
-        longest = int(lengths.max()) if len(rows) else 0
-        padded = self.values.new_zeros((len(rows), longest, *self.values.shape[1:]))
-        padded[row, place] = self.values.index_select(0, begins[row] + place)
-        return padded, lengths
+        values = self.values
+        windows = values.as_strided(
+            (len(values) - longest + 1, longest, *values.shape[1:]), (values.stride(0), *values.stride())
+        )  # overlap, and are copied only where they are chosen
+        outside = torch.arange(longest, device=rows.device) >= lengths[:, None]  # (rows, longest)
+        padded = windows.index_select(0, begins)
+        return padded.masked_fill_(outside.view(*outside.shape, *[1] * (values.ndim - 1)), 0), lengths
+
+    def longest(self, rows: Tensor) -> int:
+        """The length of the longest of the examples at ``rows``."""
+        return int((self.offsets[rows + 1] - self.offsets[rows]).max()) if len(rows) else 0
 
     def to(self, device: torch.device) -> "Ragged":
         """The same on ``device``."""
         return Ragged(self.values.to(device), self.offsets.to(device))
+
+
+def ragged(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """What an encoder gives for examples of different lengths: (examples,) objects, each of them an array.
+
+    NumPy alone would make a grid of them where they happen to be equally long.
+
+    Args:
+        arrays: of one type, (length, ...) each, with all dimensions equal but the first.
+    """
+    column = np.empty(len(arrays), dtype=object)
+    for place, array in enumerate(arrays):
+        column[place] = array
+    return column

@@ -1,0 +1,50 @@
+"""Mapped: arrays that are used where they lie on disk.
+
+Gathering from a file that the system has in memory is as quick as from an array (0.24 against 0.22 ms for 3 MB). Where the file
+is larger than memory, rows must come from the disk: 64 images came in 6 ms when they were asked for all at once, in 70 ms when
+each page was read as it was met, in 420 ms when the system read ahead.
+"""
+
+import ctypes
+import math
+import mmap
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...], scattered: bool = False) -> Tensor:
+    """An array in a file as a tensor; it is copied where it is written to, since PyTorch knows none that cannot be.
+
+    Args:
+        file: the values, row by row, and nothing else.
+        dtype: of the values.
+        shape: of the array.
+        scattered: reading ahead is for nothing: rows far apart are wanted, and the file does not fit into memory.
+    """
+    if not math.prod(shape):
+        return torch.from_numpy(np.zeros(shape, dtype))
+    values = np.memmap(file, dtype, "c", shape=shape)
+    if scattered and hasattr(mmap, "MADV_RANDOM"):
+        values._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
+    return torch.from_numpy(values)
+
+
+def fetch(values: Tensor, begins: Tensor, ends: Tensor) -> None:
+    """Have the system read stretches of a mapped array from the disk, all at once, while we go on.
+
+    Args:
+        values: (rows, ...), mapped.
+        begins: (stretches,): first row of each.
+        ends: (stretches,): the row behind its last.
+    """
+    if not hasattr(mmap, "MADV_WILLNEED") or not values.numel():
+        return
+    width = values[0].nbytes
+    first = (values.data_ptr() + begins * width) // mmap.PAGESIZE * mmap.PAGESIZE
+    count = values.data_ptr() + ends * width - first
+    advise = ctypes.CDLL(None).madvise
+    for address, size in zip(first.tolist(), count.tolist(), strict=True):
+        advise(ctypes.c_void_p(address), ctypes.c_size_t(size), mmap.MADV_WILLNEED)
