@@ -55,7 +55,7 @@ if __name__ == "__main__":
             network=Body(),
             options={"side": asked.side, "flip": True, "crop": 1.0, "label_smoothing": 0.0},
             epochs=asked.epochs,
-            budget=600.0,  # never reached: a usual training's length, of which a twentieth may go into measuring, before the epochs
+            budget=600.0,  # never reached: of a usual training's length, a twentieth may go into measuring beforehand
             batch_size=asked.batch,
             lr=RATE,
             seed=asked.seed,

@@ -15,11 +15,11 @@ from torch import nn
 
 import lamina
 from lamina import find
-from lamina.batch import Batch, Tensors
+from lamina.batch import Batch
 from lamina.data import split
 from lamina.data.data import Data, Raws, Source
 from lamina.data.remembered import key_of, recall, remember
-from lamina.data.store import Report, Store, encode_each, prepare
+from lamina.data.store import Report, Store, columns_of, encode_each, gathered, prepare
 from lamina.errors import OptionError, RunError, unknown
 from lamina.evaluation import answered
 from lamina.layers.shapes import Shape
@@ -143,12 +143,12 @@ class Model:
         arrays, good, bad = encode_each(raws, lambda some: self.task.encode(some, self.facts))
         answers: dict[int, Answer] = {}
         if arrays is not None:
-            inputs: Tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            inputs = columns_of(arrays)
             done = 0
             for outputs, _ in answered(
                 self.network,
                 self.task,
-                lambda rows: Batch({name: tensor[rows] for name, tensor in inputs.items()}, {}),
+                lambda rows: Batch(gathered(inputs, rows), {}),
                 torch.arange(len(good)),
                 self.recipe.plan.batch_size,
                 self.recipe.execution,
