@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lamina.batch import Batch
 from lamina.data.store import Store
 from lamina.layers.winograd import train_by_tiles
+from lamina.memory import keep_freed_memory
 
 Device = Literal["cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16", "bfloat16-weights", "float16"]
@@ -46,6 +47,7 @@ class Execution:
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """Put the network onto the device, in the layout, with its ways to compute, and set the threads."""
+        keep_freed_memory()
         if self.threads:
             torch.set_num_threads(self.threads)
         network.to(self.device)

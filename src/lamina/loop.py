@@ -15,7 +15,6 @@ from lamina.data.store import Store
 from lamina.descent import descend
 from lamina.evaluation import evaluate
 from lamina.execution import Execution
-from lamina.memory import keep_freed_memory
 from lamina.metrics.metric import Metric
 from lamina.plan import Plan
 from lamina.records import Epoch, Step
@@ -54,7 +53,6 @@ def loop(
         execution: on which device, in which precision.
         run: where checkpoints and the best weights go.
     """
-    keep_freed_memory()
     store = execution.hold(store)
     state = State(execution.prepare(network), plan, split.train, execution)
     state.evaluated = len(split.valid) + len(split.sample)

@@ -4,6 +4,7 @@ import ctypes
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -17,6 +18,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt(3)
 _KEPT = 2**31 - 1  # bytes that stay with the process rather than going back to the system
 
 
+@cache
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed, up to 2 GiB, instead of returning large blocks to the system at once.
 
