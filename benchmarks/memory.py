@@ -11,6 +11,7 @@ import numpy as np
 
 import lamina
 from benchmarks.entrant import given, say
+from lamina.watch import Quiet
 
 IMAGES, SIDE = 2000, 64
 
@@ -42,6 +43,17 @@ def images(folder: Path, count: int) -> None:
             Image.fromarray(pixels).save(folder / label / f"{number}.jpg")
 
 
+class Trained(Quiet):
+    """Notes the peak when training ends, before the proof: its baselines learn from at most 50,000 examples, in memory."""
+
+    def __init__(self, watched: Watched) -> None:
+        self.watched, self.peak = watched, 0.0
+
+    def see(self, record: lamina.Step | lamina.Epoch) -> None:
+        """The last record is the one that counts."""
+        self.peak = self.watched.peak
+
+
 if __name__ == "__main__":
     asked = given(times=int)
     with tempfile.TemporaryDirectory() as place:
@@ -49,7 +61,21 @@ if __name__ == "__main__":
         watched = Watched()
         watched.start()
         plan = {"schedule": "constant"}
-        lamina.train(Path(place) / "images", size="tiny", epochs=1, batch_size=64, plan=plan, out=Path(place) / "run")
+        watch = Trained(watched)
+        lamina.train(
+            Path(place) / "images",
+            size="tiny",
+            epochs=1,
+            batch_size=64,
+            plan=plan,
+            out=Path(place) / "run",
+            watch=watch,
+        )
         watched.over.set()
         watched.join()
-    say(("lamina", "torch"), anonymous_mib=round(watched.peak, 1), images=IMAGES * asked.times)
+    say(
+        ("lamina", "torch"),
+        anonymous_mib=round(watch.peak, 1),
+        with_proof_mib=round(watched.peak, 1),
+        images=IMAGES * asked.times,
+    )

@@ -70,7 +70,7 @@ def test_linear_on_pixels_learns(side: int, channels: int) -> None:
 def test_pixels_are_shrunk_by_area() -> None:
     image = np.zeros((1, 32, 32, 1), dtype=np.uint8)
     image[0, 0:2, 0:2, 0] = [[0, 255], [255, 255]]
-    shrunk = baselines._pixels(image)
+    shrunk = baselines._pixels(image, np.arange(len(image)))
     assert shrunk.shape == (1, 256)
     assert shrunk[0, 0] == pytest.approx(0.75)
     assert shrunk[0, 1:].max() == 0

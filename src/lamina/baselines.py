@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-Arrays = dict[str, np.ndarray]
+Arrays = dict[str, Any]
+"""By name: arrays; those of more than two dimensions, such as pictures, may be ``Rows``, which are read as they are indexed."""
 Baseline = Callable[[Arrays, Arrays, Arrays, dict[str, Any]], Tensor]
 
 FLOOR: Final = 1e-7
@@ -40,6 +41,20 @@ BOOSTED_TREES: Final = 2_000
 """Most trees of ``gradient_boosting`` for classes: scikit-learn's 100 iterations up to 20 classes, then fewer."""
 MOST_CODES: Final = 255
 """Most codes of a column that scikit-learn's boosting can treat as a category."""
+
+
+class Rows:
+    """Some rows of an array that lies on disk, perhaps larger than memory: what is indexed is read, and no more."""
+
+    def __init__(self, array: np.ndarray, rows: np.ndarray) -> None:
+        self.array, self.rows = array, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: np.ndarray) -> np.ndarray:
+        chosen: np.ndarray = self.array[self.rows[which]]
+        return chosen
 
 
 def majority(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:
@@ -64,9 +79,12 @@ def linear_on_pixels(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays
     classes = len(facts["classes"])
     label = train_targets["label"]
     order = np.random.default_rng(0).permutation(len(label))[: max(1000, PIXEL_WORK // classes)]
-    known = _pixels(train_inputs["image"][order])
+    known, asked = _pixels(train_inputs["image"], order), _pixels(inputs["image"], np.arange(len(inputs["image"])))
     mean, scale = known.mean(0), known.std(0) + 1e-3  # a pixel that is always black stays 0
-    known, label, asked = (known - mean) / scale, label[order], (_pixels(inputs["image"]) - mean) / scale
+    for pixels in (known, asked):
+        pixels -= mean
+        pixels /= scale
+    label = label[order]
     penalty, fold = PENALTIES[0], min(len(label), PENALTY_ROWS) // 5
     if fold:
         judged, taught = slice(0, fold), slice(fold, 5 * fold)
@@ -156,11 +174,11 @@ def _log_probabilities(probabilities: np.ndarray, present: np.ndarray, classes: 
     return torch.from_numpy(np.log(np.maximum(spread, FLOOR))).float()
 
 
-def _pixels(images: np.ndarray) -> np.ndarray:
-    """(examples, side, side, channels) uint8 as (examples, pixels) float32 from 0 to 1, shrunk by area averaging."""
+def _pixels(images: np.ndarray | Rows, which: np.ndarray) -> np.ndarray:
+    """Some of (examples, side, side, channels) uint8 as (which, pixels) float32 from 0 to 1, shrunk by area averaging."""
     shrunk = []
-    for start in range(0, len(images), 512):  # so that the float copy of large pictures fits in memory
-        piece = torch.from_numpy(np.array(images[start : start + 512])).permute(0, 3, 1, 2).float() / 255
+    for start in range(0, len(which), 512):  # so that neither large pictures nor their float copy have to fit in memory
+        piece = torch.from_numpy(np.array(images[which[start : start + 512]])).permute(0, 3, 1, 2).float() / 255
         side = (min(SIDE, piece.shape[2]), min(SIDE, piece.shape[3]))
         shrunk.append(adaptive_avg_pool2d(piece, side).flatten(1).numpy())
     return np.concatenate(shrunk) if shrunk else np.zeros((0, 1), np.float32)

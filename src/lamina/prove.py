@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from lamina.baselines import Arrays, Rows
 from lamina.data.data import Data
-from lamina.data.store import Store
+from lamina.data.store import Columns, Store, gathered
 from lamina.evaluation import Evaluation, evaluate
 from lamina.execution import Execution
 from lamina.exhibits import Exhibit, Gallery, to_json
@@ -124,16 +125,21 @@ def _baselines(
     train = store.rows_of(data, "train")
     if len(train) > BASELINE_ROWS:
         train = train[torch.from_numpy(np.random.default_rng(0).permutation(len(train))[:BASELINE_ROWS])]
-    known, asked = store.batch(train), store.batch(rows)
-    known_inputs, known_targets, inputs = (
-        {name: tensor.numpy() for name, tensor in tensors.items()}
-        for tensors in (known.inputs, known.targets, asked.inputs)
-    )
+    targets = gathered(store.targets, rows)
+    known = {name: tensor.numpy() for name, tensor in gathered(store.targets, train).items()}
     observed = {}
     for name, baseline in task.baselines(facts).items():
-        outputs = baseline(known_inputs, known_targets, inputs, facts)
-        observed[name] = {key: metric.observe(outputs, asked.targets) for key, metric in metrics.items()}
+        outputs = baseline(_arrays(store.inputs, train), known, _arrays(store.inputs, rows), facts)
+        observed[name] = {key: metric.observe(outputs, targets) for key, metric in metrics.items()}
     return observed
+
+
+def _arrays(columns: Columns, rows: Tensor) -> Arrays:
+    """Rows of a store's columns for a baseline; large examples, of several dimensions, stay on disk until asked for."""
+    large = {name: column for name, column in columns.items() if isinstance(column, Tensor) and column.ndim > 2}
+    small = gathered({name: column for name, column in columns.items() if name not in large}, rows)
+    arrays: Arrays = {name: tensor.numpy() for name, tensor in small.items()}
+    return arrays | {name: Rows(column.numpy(), rows.numpy()) for name, column in large.items()}
 
 
 def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found: Evaluation) -> list[Exhibit]:
