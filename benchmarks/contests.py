@@ -60,7 +60,8 @@ CONTESTS = (
     Contest("memory", "Memory on ten times the images",
             "Peak of the anonymous memory up to the end of training on made images, 64 pixels a side, one epoch; 2,000 and "
             "20,000 of them. The proof comes after it: its baselines learn from at most 50,000 examples in memory.",
-            ("ten-times", "once"), (Measure("anonymous_mib", "MiB", False), Measure("with_proof_mib", "MiB, with the proof", False)),
+            ("ten-times", "once"),
+            (Measure("anonymous_mib", "MiB", False), Measure("with_proof_mib", "MiB, with the proof", False)),
             False,
             {"once": 1.1}),
     Contest("help", "`lamina --help`", "From the command to its end; median of three.", ("lamina",),
