@@ -1,12 +1,15 @@
 """Checkpoints: what comes back is what was kept, to the bit; what is damaged is set aside and said."""
 
+import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import nn
 
+from lamina import checkpoint
 from lamina.checkpoint import restore, restore_checkpoint, save_checkpoint, to_bytes
 from lamina.errors import RunError
 from lamina.plan import Plan
@@ -131,3 +134,25 @@ def test_what_is_not_finite_never_replaces_a_good_checkpoint(tmp_path: Path, spo
         state.step += 1
         save_checkpoint(run, state)
     assert {file.name: file.read_bytes() for file in checkpoints(run)} == before
+
+
+def test_a_checkpoint_of_format_1_still_loads() -> None:
+    old, new = fresh(PLANS["adamw"]), fresh(PLANS["adamw"])
+    for _ in range(3):
+        step(old)
+    data = to_bytes(old, 5)
+    header = checkpoint._header(data)
+    for name in ("sums", "account", "scale"):
+        del header[name]
+    for name in ("micro_batches", "reserve"):
+        del header["numbers"][name]
+    tensors = load(data) | {"sums.network": torch.tensor(old.sums.values["network"], dtype=torch.float64)}
+    data = save(tensors, {"state": json.dumps(header), "seal": checkpoint._UNSEALED})
+    data = data.replace(checkpoint._UNSEALED.encode(), checkpoint._seal(data).encode(), 1)
+    assert restore(new, data) == 5
+    assert same(old, new)
+    assert new.sums.values == old.sums.values
+    assert new.micro_batches == 1
+    step(old)
+    step(new)
+    assert same(old, new)

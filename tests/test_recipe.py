@@ -39,6 +39,12 @@ def test_an_unknown_field_is_an_error(tmp_path: Path, part: str, field: str) -> 
         Recipe.of(Run.create(tmp_path, content))
 
 
+def test_a_recipe_of_format_1_still_loads(tmp_path: Path) -> None:
+    content = json.loads(json.dumps(RECIPE.to_json()))
+    content["execution"] = {"kind": "cpu", "precision": "bfloat16", "threads": 2, "table": [{"candidate": "float32"}]}
+    assert Recipe.of(Run.create(tmp_path, content)).execution == Execution(precision="bfloat16", threads=2)
+
+
 def test_data_in_memory_have_no_path(tmp_path: Path) -> None:
     recipe = Recipe(Source([1, 2]), ImageClassification(), "cnn", "tiny", None, Plan(), Execution())
     assert Recipe.of(Run.create(tmp_path, recipe.to_json())).source.where is None

@@ -88,9 +88,10 @@ def restore(state: State, data: bytes) -> int:
     for name, value in header["numbers"].items():
         setattr(state, name, value)
     state.started = time.monotonic() - state.seconds
-    state.sums = Sums({player: (total, count) for player, (total, count) in header["sums"].items()})
-    state.scale = LossScale(*header["scale"])
-    state.account.seconds |= header["account"]
+    old = {player: sums.tolist() for player, sums in _below("sums.", tensors).items()}  # where format 1 kept them
+    state.sums = Sums({player: (total, count) for player, (total, count) in header.get("sums", old).items()})
+    state.scale = LossScale(*header.get("scale", [state.scale.value]))
+    state.account.seconds |= header.get("account", {})
     state.network.load_state_dict(_below("network.", tensors))
     state.execution.hand_out(state.network, state.worker)
     if state.average is not None:

@@ -58,9 +58,8 @@ class Execution:
         if self.convolutions == "winograd":
             train_by_tiles(network)
         if self.compiled and network._compiled_call_impl is None:
-            torch.use_deterministic_algorithms(
-                True, warn_only=True
-            )  # compiled sums over threads differ from run to run
+            # Otherwise compiled sums over threads differ from run to run.
+            torch.use_deterministic_algorithms(True, warn_only=True)
             network.compile()
         return network.to(memory_format=order)
 

@@ -125,9 +125,7 @@ def choose(
     contest.allow(seconds if seconds is not None else steps * contest.step_seconds())
     if "precision" not in asked:
         contest.vary([{"precision": each} for each in _precisions(start.kind, network)])
-    if (
-        "threads" not in asked and start.kind == "cpu"
-    ):  # two threads of one core, or a busy core, can be worse than none
+    if "threads" not in asked and start.kind == "cpu":  # two threads can be worse than one where a core is busy
         contest.vary([{"threads": count} for count in sorted({1, max(1, cores() // 2)})])
     if "layout" not in asked and any(parameter.ndim == 4 for parameter in network.parameters()):
         contest.vary([{"layout": "channels-first"}])
@@ -140,11 +138,7 @@ def choose(
         contest.vary([{"compiled": True}])
     choice = contest.choice()
     if contest.steady():
-        remember(
-            "measured",
-            key,
-            {"micro_batches": choice.micro_batches, "candidates": [asdict(c) for c in choice.candidates]},
-        )
+        remember("measured", key, {"candidates": [asdict(candidate) for candidate in choice.candidates]})
     return choice
 
 
@@ -342,8 +336,6 @@ def _shapes(batch: Batch) -> list[Any]:
 
 def _choice_of(known: dict[str, Any]) -> Choice:
     """A choice as it was remembered."""
-    candidates = [
-        Candidate(**{**row, "execution": Execution(**row["execution"])}) for row in known["candidates"]
-    ]  # fmt: skip
+    candidates = [Candidate(**{**row, "execution": Execution(**row["execution"])}) for row in known["candidates"]]
     chosen = next(candidate for candidate in candidates if candidate.chosen)
     return Choice(chosen.execution, chosen.micro_batches, candidates, remembered=True)

@@ -105,9 +105,7 @@ def prepare(
     if wishes is not None:
         recipe, choice = _settle(recipe, own, wishes, facts, data, store, began)
     network = build(recipe, facts, own)
-    aside = path.with_name(
-        f".{path.name}.partial"
-    )  # so that a run is there with all that resuming needs, or not at all
+    aside = path.with_name(f".{path.name}.partial")  # so that a run is there whole, or not at all
     shutil.rmtree(aside, ignore_errors=True)
     try:
         run = _create(aside, recipe, facts, data, store, network, choice)
@@ -186,9 +184,7 @@ def _settle(
     seconds = plan.budget if plan.budget is not None or "epochs" in wishes.plan else DEFAULT_SECONDS
     asked = wishes.execution | ({"micro_batches": plan.micro_batches} if "micro_batches" in wishes.plan else {})
     steps = plan.epochs * batches_per_epoch(len(rows), plan)
-    choice = choose(
-        build(recipe, facts, own), recipe.task.losses, batch, recipe.execution, asked, seconds, steps
-    )  # fmt: skip
+    choice = choose(build(recipe, facts, own), recipe.task.losses, batch, recipe.execution, asked, seconds, steps)
     if "micro_batches" not in wishes.plan:
         plan = replace(plan, micro_batches=choice.micro_batches)
     if plan.budget is not None:

@@ -66,7 +66,9 @@ class Recipe:
                 network["size"],
                 network["dropout"],
                 Plan(**stored["plan"]),
-                Execution(**stored["execution"]),
+                Execution(
+                    **{name: value for name, value in stored["execution"].items() if name != "table"}
+                ),  # format 1
                 data["valid_share"],
                 data["test_share"],
                 data["fingerprint"],

@@ -32,7 +32,7 @@ from lamina.findings import Finding
 from lamina.records import Epoch, Step
 from lamina.writing import number
 
-FORMAT = 1
+FORMAT = 2
 """Version of the layout above; a reader refuses a newer one and reads every older one."""
 
 

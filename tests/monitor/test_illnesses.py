@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +122,14 @@ def test_a_resumed_run_recalls_its_log_and_says_nothing_twice(tmp_path: Path) ->
     assert second.history.epochs == first.history.epochs
     assert math.isnan(second.history.steps[0].loss["network"])
     assert [f for record in records[25:] for f in second.see(record) if f.kind.startswith("overfitting")] == []
+
+
+def test_a_log_of_format_1_is_recalled() -> None:
+    step, epoch = asdict(steps([0.5])[0]), asdict(epochs([0.5], [0.5])[0])
+    del step["micro_batches"], epoch["spent"]
+    monitor = Monitor(BETTER)  # type: ignore[arg-type]
+    monitor.recall([{"kind": "step", **step}, {"kind": "epoch", **epoch}])
+    assert [finding for record in epochs([0.4], [0.4]) for finding in monitor.see(record)] == []
 
 
 @pytest.mark.parametrize("phase", ["data", "optimizer", "evaluation", "checkpoints", "other"])

@@ -44,13 +44,13 @@ class Monitor:
         return new
 
     def recall(self, records: list[dict[str, Any]]) -> None:
-        """Take in what a resumed run has logged already; nothing is said twice."""
+        """Take in what a resumed run has logged already; nothing is said twice. Format 1 knew no pieces and no phases."""
         for record in records:
             fields = {name: _number(value) for name, value in record.items() if name != "kind"}
             if record["kind"] == "step":
-                self.history.steps.append(Step(**fields))
+                self.history.steps.append(Step(**{"micro_batches": 1, **fields}))
             elif record["kind"] == "epoch":
-                self.history.epochs.append(Epoch(**fields))
+                self.history.epochs.append(Epoch(**{"spent": {}, **fields}))
             elif record["kind"] == "finding":
                 self.told.add(record["finding"]["kind"])
 
