@@ -54,6 +54,10 @@ CONTESTS = (
     Contest("tables", "A table",
             "Reading, preparing and training with the same number of epochs, imports not counted; accuracy on the test rows.",
             ("lamina", "fastai", "keras"), (Measure("seconds", "s", False), Measure("accuracy", "accuracy"))),
+    Contest("language", "A language model",
+            "The same LSTM of two layers with tied weights and 10,000 words on made text, 32 lanes of 70 tokens, AdamW; "
+            "training parts from the second epoch on.",
+            ("lamina", "pytorch", "keras"), (Measure("tokens_per_s", "tokens/s"),), aims={"pytorch": 1.3, "keras": 2.0}),
     Contest("overhead", "What the loop costs",
             "Seconds of Lamina's loop over those of a bare PyTorch loop: two layers, batch 256, one thread.",
             ("lamina",), (Measure("median_ratio", "times", False),), False, {"lamina": 1.05}),
@@ -112,6 +116,8 @@ def command(contest: str, entrant: str, seed: int, settings: Settings, place: Pa
         options = {"by": entrant, "folder": folder, "targets": targets, "limit": settings.limit, "seed": seed}
     elif contest == "tables":
         options = {"by": entrant, "folder": place / "table", "target": "income", "epochs": 5, "seed": seed}
+    elif contest == "language":
+        options = {"by": entrant, "tokens": 200_000, "epochs": 3, "seed": seed}
     elif contest == "overhead":
         module = "loop_overhead"
     elif contest == "memory":

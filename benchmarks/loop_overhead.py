@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lamina.data.data import Data
+from lamina.data.feed import Shuffled
 from lamina.execution import Execution
 from lamina.loop import Split, train_epoch
 from lamina.model import encoded
@@ -84,7 +85,7 @@ def main(rounds: int = 15) -> None:
             state = State(
                 Plain(),
                 Plan(epochs=1, batch_size=BATCH, schedule="constant", warmup=0.0),
-                split.train,
+                Shuffled(split.train, store.batch),
                 Execution(threads=1),
             )
             began = time.perf_counter()

@@ -32,7 +32,9 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         source = task.tiny(folder)
         model = training.train(source, task=task, epochs=6, threads=1, precision="float32", out=folder / "run")
         data, store = open_data(model.recipe, model.facts)
-        _TRAINED[name] = Trained(name, source, model, data, store)
+        _TRAINED[name] = Trained(
+            name, source, model, data, store, task.feed(store, store.rows_of(data, "train"), model.network)
+        )
     return _TRAINED[name]
 
 

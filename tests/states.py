@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from lamina.batch import Loss
+from lamina.batch import Batch, Loss
+from lamina.data.feed import Shuffled
 from lamina.execution import Execution
 from lamina.plan import Plan
 from lamina.state import State
@@ -16,10 +17,19 @@ PLANS = {
 }
 
 
+def numbered(rows: int) -> Shuffled:
+    """A feed of so many rows, of which no batch is asked."""
+
+    def none(picked: torch.Tensor) -> Batch:
+        raise NotImplementedError
+
+    return Shuffled(torch.arange(rows), none)
+
+
 def fresh(plan: Plan, execution: Execution | None = None) -> State:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3))
-    return State(network, plan, torch.arange(300), execution)
+    return State(network, plan, numbered(300), execution)
 
 
 def step(state: State) -> None:

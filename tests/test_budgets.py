@@ -20,7 +20,7 @@ FILE = 400  # lines
 LOOP = 190  # lines of loop.py
 FUNCTION = 60  # lines, signature included, docstring not: a screen of code
 METHODS = 16  # of a class
-CONTRACT = 17  # of Task: each has its place in the path data take; most tasks write 15 of them
+CONTRACT = 20  # of Task and of tasks: each has its place in the path data take; most tasks write 15 of them
 PLAN = 16  # fields
 OPTIONS = 10  # of a task
 HEAVY = {"torch", "sklearn", "matplotlib", "polars", "pandas", "jinja2", "PIL", "scipy"}
@@ -113,6 +113,6 @@ def too_many_methods(source: str) -> list[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef):
             methods = sum(isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef) for member in node.body)
-            if methods > (CONTRACT if node.name == "Task" else METHODS):
+            if methods > (CONTRACT if "Task" in [node.name, *map(ast.unparse, node.bases)] else METHODS):
                 found.append(f"{node.name}: {methods} methods")
     return found

@@ -15,7 +15,7 @@ from lamina.errors import RunError
 from lamina.plan import Plan
 from lamina.run import Run
 from lamina.state import State
-from states import PLANS, fresh, step
+from states import PLANS, fresh, numbered, step
 
 every_plan = pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
 
@@ -118,7 +118,7 @@ def test_all_damaged_is_an_error_at_each_try(tmp_path: Path) -> None:
 def test_another_network_is_refused_and_the_checkpoint_kept(tmp_path: Path) -> None:
     run, _ = run_with(tmp_path, Plan(), 1)
     with pytest.raises(RunError, match="another network"):
-        restore_checkpoint(run, State(nn.Linear(2, 2), Plan(), torch.arange(10)))
+        restore_checkpoint(run, State(nn.Linear(2, 2), Plan(), numbered(10)))
     assert len(checkpoints(run)) == 1
 
 

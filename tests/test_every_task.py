@@ -47,7 +47,7 @@ def test_learns_its_tiny_data_beyond_the_trivial_baseline(trained: Trained) -> N
 @every_task
 def test_a_loss_does_not_depend_on_how_a_batch_was_cut(trained: Trained) -> None:
     network, task = trained.model.network.eval(), trained.model.task
-    batch = trained.store.batch(torch.arange(23))
+    batch = first(trained, 23)
     whole = list(task.losses(network, batch))
     cut = [list(task.losses(network, piece)) for piece in batch.pieces(4)]
     for index, loss in enumerate(whole):
@@ -95,11 +95,11 @@ def test_every_example_is_evaluated_exactly_once(trained: Trained) -> None:
 
 @every_task
 def test_augmentation_follows_its_generator_and_keeps_the_shapes(trained: Trained) -> None:
-    task, batch = trained.model.task, trained.store.batch(torch.arange(8))
-    first, second = (task.augment(batch, trained.model.facts, torch.Generator().manual_seed(7)) for _ in range(2))
-    for name, tensor in first.inputs.items():
+    task, batch = trained.model.task, first(trained, 8)
+    one, two = (task.augment(batch, trained.model.facts, torch.Generator().manual_seed(7)) for _ in range(2))
+    for name, tensor in one.inputs.items():
         assert tensor.shape == batch.inputs[name].shape
-        assert torch.equal(tensor, second.inputs[name])
+        assert torch.equal(tensor, two.inputs[name])
 
 
 @every_task
@@ -107,12 +107,12 @@ def test_gradient_does_not_depend_on_micro_batches(trained: Trained) -> None:
     from lamina.descent import descend
 
     task, execution = trained.model.task, trained.model.recipe.execution
-    batch = trained.store.batch(torch.arange(24))
+    batch = first(trained, 24)
     moved = []
     for micro_batches in (1, 3):
         network = find_network(trained).eval()  # batch statistics would differ, rightly, between the cuts
         plan = Plan(optimizer="sgd", momentum=0.0, lr=1.0, weight_decay=0.0, batch_size=24, micro_batches=micro_batches)
-        state = State(network, plan, torch.arange(24), execution)
+        state = State(network, plan, trained.feed, execution)
         descend(state, task, batch, 0.1, True)
         moved.append(torch.cat([parameter.detach().flatten() for parameter in network.parameters()]))
     torch.testing.assert_close(moved[0], moved[1], rtol=1e-4, atol=1e-6)
@@ -129,14 +129,14 @@ def test_decode_gives_json_and_baselines_give_outputs(trained: Trained) -> None:
 
 @every_task
 def test_batches_hold_what_the_network_takes(trained: Trained) -> None:
-    batch = trained.store.batch(torch.arange(4))
+    batch = first(trained, 4)
     assert isinstance(batch, Batch)
     assert len(batch) == 4
     assert set(batch.targets)
     assert all(len(tensor) == 4 for tensor in batch.targets.values())
 
 
-@pytest.mark.parametrize("name", ["image_classification", "tabular_classification"])
+@pytest.mark.parametrize("name", ["image_classification", "language_modelling", "tabular_classification"])
 def test_a_run_killed_at_random_moments_ends_like_one_never_killed(name: str, tmp_path: Path) -> None:
     seed = int(np.random.SeedSequence().generate_state(1)[0])
     print(f"moments drawn with seed {seed}")
@@ -163,6 +163,12 @@ def test_a_run_killed_at_random_moments_ends_like_one_never_killed(name: str, tm
     assert first == second
 
 
+def first(trained: Trained, count: int) -> Batch:
+    """A training batch of so many examples."""
+    batch = trained.feed.batch(trained.feed.batches(count, np.random.default_rng(0))[0])
+    return batch if len(batch) == count else batch.pieces(len(batch))[0]
+
+
 def find_network(trained: Trained) -> torch.nn.Module:
     """A fresh network of the run, always with the same weights."""
     from lamina.model import build
@@ -182,7 +188,8 @@ else:
     task = find.task(name)()
     source = task.tiny(pathlib.Path(folder))
     plan = {"ema": 0.99, "optimizer": "muon" if name.startswith("image") else "adamw"}
-    training.train(source, task=task, epochs=8, dropout=0.2, plan=plan, threads=1, precision="float32", out=run)
+    network = {"size": "tiny"} if name.startswith("language") else {}
+    training.train(source, task=task, **network, epochs=8, dropout=0.2, plan=plan, threads=1, precision="float32", out=run)
 """
 
 

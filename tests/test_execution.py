@@ -8,6 +8,7 @@ from lamina.execution import Execution
 from lamina.layers.heads import ImageClassifier
 from lamina.plan import Plan
 from lamina.state import State
+from states import numbered
 
 WEIGHTS = Execution("cpu", "bfloat16-weights")
 
@@ -31,7 +32,7 @@ def test_a_worker_in_bfloat16_learns_what_the_network_learns() -> None:
     inputs = torch.randn(16, 6, 4, generator=torch.Generator().manual_seed(1))
     reached = []
     for execution in (Execution(), WEIGHTS):
-        state = State(Reader(), Plan(optimizer="sgd", ema=0.5), torch.arange(16), execution)
+        state = State(Reader(), Plan(optimizer="sgd", ema=0.5), numbered(16), execution)
         for _ in range(3):
             with execution.autocast():
                 loss = (state.worker(inputs).float() - 1).square().sum()

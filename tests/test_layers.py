@@ -11,8 +11,8 @@ from lamina import _HOMES
 
 ORDER = """
 errors findings records batch exhibits writing
-plan watch environment interrupt baselines account memory
-layers metrics
+plan sampling watch environment interrupt ngrams account memory
+baselines layers metrics
 data
 networks audit
 tasks

@@ -125,7 +125,7 @@ def test_patience_stops_and_the_best_epoch_is_the_one_kept(trained: Trained, tmp
 def test_averaged_weights_are_what_is_evaluated_and_kept(trained: Trained, tmp_path: Path) -> None:
     ready = prepared(trained, replace(PLAN, epochs=1), tmp_path / "run")
     list(records_of(ready))
-    state = State(build(ready.recipe, ready.facts), ready.recipe.plan, ready.store.rows_of(ready.data, "train"))
+    state = State(build(ready.recipe, ready.facts), ready.recipe.plan, trained.feed)
     restore_checkpoint(ready.run, state)
     assert state.average is not None
     best = load_file(ready.run.path / "best.safetensors")

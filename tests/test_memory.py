@@ -15,6 +15,7 @@ from lamina.memory import in_pieces, ran_out
 from lamina.plan import Plan
 from lamina.state import State
 from lamina.tasks.task import Task
+from states import numbered
 
 CPU = torch.device("cpu")
 
@@ -62,7 +63,7 @@ class TwoPlayers:
 
 def stepped(task: object, most: int, late: bool = False) -> tuple[State, Greedy]:
     network = Greedy(most, late)
-    state = State(network, Plan(optimizer="sgd", momentum=0.0, batch_size=13), torch.arange(13))
+    state = State(network, Plan(optimizer="sgd", momentum=0.0, batch_size=13), numbered(13))
     batch = Batch({"x": torch.randn(13, 4, generator=torch.Generator().manual_seed(2))}, {})
     descend(state, task, batch, 0.1, True)  # type: ignore[arg-type]
     return state, network

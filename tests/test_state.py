@@ -7,7 +7,7 @@ from lamina.batch import Loss
 from lamina.execution import Execution
 from lamina.plan import Plan
 from lamina.state import GROWTH, State
-from states import fresh
+from states import fresh, numbered
 
 HALF = Execution(precision="float16")
 
@@ -74,7 +74,7 @@ def test_it_does_not_matter_when_losses_are_read() -> None:
 
 
 def test_a_float16_step_that_overflows_is_left_out_and_the_scale_halved() -> None:
-    state = State(torch.nn.Linear(2, 1), Plan(optimizer="sgd", momentum=0.0, weight_decay=0.0), torch.arange(4), HALF)
+    state = State(torch.nn.Linear(2, 1), Plan(optimizer="sgd", momentum=0.0, weight_decay=0.0), numbered(4), HALF)
     (weight, _), scale = state.network.parameters(), state.scale.value
     before = weight.detach().clone()
     weight.grad = torch.tensor([[torch.inf, 1.0]])

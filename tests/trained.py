@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lamina.data.data import Data, Source
+from lamina.data.feed import Feed
 from lamina.data.store import Store
 from lamina.model import Model
 
@@ -16,3 +17,4 @@ class Trained:
     model: Model
     data: Data
     store: Store
+    feed: Feed

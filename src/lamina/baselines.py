@@ -8,9 +8,11 @@ the form of a network's: (examples, classes) log-probabilities, or (examples,) s
     linear, gradient_boosting       tables       inputs["numbers"] (examples, columns) float32, standardised and filled;
                                                  inputs["categories"] (examples, columns) int64 codes;
                                                  optional inputs["missing"] (examples, number columns) bool
+    unigram, kneser_ney             texts        inputs["tokens"], inputs["before"] (passages, longest) token ids, padded, and
+                                                 their lengths as NAME_lengths; outputs are those of metrics/language.py
     targets["label"] (examples,) int64, with the class names in facts["classes"]; or targets["value"] (examples,)
 
-The models are scikit-learn's, with a fixed seed; how long each may take is bounded.
+Those of pictures and tables are scikit-learn's, with a fixed seed; how long each may take is bounded.
 """
 
 import warnings
@@ -22,6 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
+
+from lamina.ngrams import NGrams
 
 Arrays = dict[str, Any]
 """By name: arrays; those of more than two dimensions, such as pictures, may be ``Rows``, which are read as they are indexed."""
@@ -39,6 +43,8 @@ PENALTIES: Final = (1e-1, 1e-2, 1e-3)
 """Candidates for it: the weight of the squared norm of the coefficients against the mean loss."""
 BOOSTED_TREES: Final = 2_000
 """Most trees of ``gradient_boosting`` for classes: scikit-learn's 100 iterations up to 20 classes, then fewer."""
+MOST_TOKENS: Final = 20_000_000
+"""The last training tokens of which n-grams are counted: some seconds per million, and up to 112 bytes each."""
 MOST_CODES: Final = 255
 """Most codes of a column that scikit-learn's boosting can treat as a category."""
 
@@ -143,6 +149,42 @@ def gradient_boosting(train_inputs: Arrays, train_targets: Arrays, inputs: Array
     )
     model.fit(known, label)
     return _log_probabilities(model.predict_proba(asked), model.classes_, classes)
+
+
+def unigram(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:
+    """Each token has the probability that it has in the training part."""
+    return _by_ngrams(train_inputs, inputs, facts, 1)
+
+
+def kneser_ney(order: int) -> Baseline:
+    """An n-gram model with interpolated modified Kneser-Ney smoothing (Chen & Goodman 1999), see ngrams.py.
+
+    Args:
+        order: tokens of the longest n-gram; 5 serves words, 7 characters.
+    """
+
+    def baseline(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:
+        return _by_ngrams(train_inputs, inputs, facts, order)
+
+    return baseline
+
+
+def _by_ngrams(train_inputs: Arrays, inputs: Arrays, facts: dict[str, Any], order: int) -> Tensor:
+    """(passages, classes of tokens, 4): nats, hits, tokens and bytes, as metrics/language.py takes them."""
+    known = [row[:length] for row, length in zip(train_inputs["tokens"], train_inputs["tokens_lengths"], strict=True)]
+    begun = train_inputs["before"][0][: train_inputs["before_lengths"][0]]
+    model = NGrams.fit([np.concatenate([begun, *known])[-MOST_TOKENS:]], order, len(facts["bytes"]))
+    classes, sizes = np.array(facts["classes"]), np.array(facts["bytes"], dtype=float)
+    kinds = len(facts["class_names"])
+    outputs = np.zeros((len(inputs["tokens"]), kinds, 4))
+    for index, found in enumerate(outputs):
+        before = inputs["before"][index][: inputs["before_lengths"][index]]
+        tokens = inputs["tokens"][index][: inputs["tokens_lengths"][index]]
+        whole = np.concatenate([before, tokens])
+        nats, hits = model.nats(whole)[len(before) - 1 :], model.best(whole)[len(before) - 1 :] == tokens
+        for place, values in enumerate((nats, hits, np.ones(len(tokens)), sizes[tokens])):
+            found[:, place] = np.bincount(classes[tokens], values, minlength=kinds)
+    return torch.from_numpy(outputs)
 
 
 def _logistic(known: Any, label: np.ndarray, asked: Any, classes: int, penalty: float) -> Tensor:

@@ -1,5 +1,6 @@
 """Batch and Loss: what goes into a network, and what a task says about what came out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -16,6 +17,8 @@ class Batch:
     """What the network sees, by the name of its ``forward`` argument."""
     targets: Tensors
     """What only the losses and metrics see."""
+    carried: Tensors = field(default_factory=dict)
+    """What the network remembers of the batch before, whose rows these continue; empty at the start of a stream."""
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -27,29 +30,26 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on ``device``."""
-        return Batch(
-            {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()},
-            {name: tensor.to(device, non_blocking=True) for name, tensor in self.targets.items()},
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> "Batch":
         """The same batch in memory from which an accelerator copies while it computes."""
-        return Batch(
-            {name: tensor.pin_memory() for name, tensor in self.inputs.items()},
-            {name: tensor.pin_memory() for name, tensor in self.targets.items()},
-        )
+        return self._each(Tensor.pin_memory)
 
     def pieces(self, count: int) -> list["Batch"]:
         """Cut into at most ``count`` batches of nearly equal length (micro-batches)."""
         count = min(count, len(self))
         if count == 1:
             return [self]
-        inputs = {name: tensor.tensor_split(count) for name, tensor in self.inputs.items()}
-        targets = {name: tensor.tensor_split(count) for name, tensor in self.targets.items()}
-        return [
-            Batch({name: cut[i] for name, cut in inputs.items()}, {name: cut[i] for name, cut in targets.items()})
-            for i in range(count)
-        ]
+        return [self._each(lambda tensor, i=i: tensor.tensor_split(count)[i]) for i in range(count)]  # type: ignore[misc]
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        """The same batch, each of its tensors changed."""
+        inputs, targets, carried = (
+            {name: change(tensor) for name, tensor in tensors.items()}
+            for tensors in (self.inputs, self.targets, self.carried)
+        )
+        return Batch(inputs, targets, carried)
 
 
 @dataclass(frozen=True)
@@ -64,3 +64,5 @@ class Loss:
     """What to divide by: examples, tokens, or the sum of their weights."""
     terms: dict[str, Tensor] = field(default_factory=dict)
     """Named sums that together make ``total``, for the log; may be empty."""
+    carried: Tensors = field(default_factory=dict)
+    """What the network remembers at the end of the batch, without gradient; the first dimension counts examples."""

@@ -63,6 +63,7 @@ def restore_checkpoint(run: Run, state: State) -> bool:
 def to_bytes(state: State, log_size: int) -> bytes:
     """A state as one safetensors file; numbers are JSON in its header, the size of the run's log among them."""
     tensors = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}
+    tensors |= {f"carried.{name}": tensor for name, tensor in state.carried.items()}
     if state.average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
     for player, optimizer in state.optimizers.items():
@@ -94,6 +95,7 @@ def restore(state: State, data: bytes) -> int:
     state.account.seconds |= header.get("account", {})
     state.network.load_state_dict(_below("network.", tensors))
     state.execution.hand_out(state.network, state.worker)
+    state.carried = {name: tensor.to(state.execution.device) for name, tensor in _below("carried.", tensors).items()}
     if state.average is not None:
         state.average.load_state_dict(_below("average.", tensors))
     for player in header["players"]:

@@ -33,8 +33,9 @@ from lamina.options import (
     corrected,
     settings_of,
     with_plan,
+    with_sampling,
 )
-from lamina.printing import fail, list_files, print_json, show, summary
+from lamina.printing import fail, list_files, print_json, show, summary, write_texts
 
 DEMO_SECONDS = 30.0  # up to the end of training
 
@@ -174,6 +175,28 @@ def predict(
         sys.stderr.write(f"{done:,} answers in {out}" + (f", {failed:,} of them errors" if failed else "") + "\n")
     if failed:
         raise typer.Exit(6)
+
+
+@app.command()
+@with_sampling
+def generate(
+    run: RunPath,
+    prompt: Annotated[list[str] | None, typer.Option(help="What is continued; repeatable.")] = None,
+    samples: Annotated[int, typer.Option(help="Texts per prompt.", min=1)] = 1,
+    as_json: Json = False,
+    *,
+    wish: dict[str, Any],
+) -> None:
+    """Let a RUN write: continue each prompt, to the terminal as it comes.
+
+    Example: lamina generate runs/book-1 --prompt "It was a dark" --tokens 300
+    """
+    from lamina.model import load
+    from lamina.sampling import Sampling
+
+    prompts = [text for text in prompt or [""] for _ in range(samples)]
+    chosen = Sampling(**wish)
+    write_texts(prompts, load(run).generation(prompts, chosen), str(run), as_json)
 
 
 @app.command()

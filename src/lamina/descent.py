@@ -1,5 +1,7 @@
 """Descent: one step of training, in as many pieces as memory wants."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -54,13 +56,14 @@ def attempt(
             if loss.player not in stepped:
                 loss.total.backward(_weight(loss, state.scale.value, whole))  # type: ignore[no-untyped-call]
                 account.lap("backward")
-            found.append(Loss(loss.player, loss.total.detach(), loss.count))
+            found.append(replace(loss, total=loss.total.detach()))
         player = found[0].player
         if player not in stepped:
             count = 1.0 if whole else sum(loss.count for loss in found)
             stepped[player] = state.update(player, count, lr, measured)
             for loss in found:
                 state.sums.note(loss)
+            state.carried |= {name: torch.cat([loss.carried[name] for loss in found]) for name in found[0].carried}
             account.lap("optimizer")
 
 

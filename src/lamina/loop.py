@@ -4,7 +4,7 @@ what happened, and whoever iterates over it decides what to do about it."""
 import math
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -54,8 +54,10 @@ def loop(
         run: where checkpoints and the best weights go.
     """
     store = execution.hold(store)
-    state = State(execution.prepare(network), plan, split.train, execution)
-    state.evaluated = len(split.valid) + len(split.sample)
+    network = execution.prepare(network)
+    feed = task.feed(store, split.train, network)
+    state = State(network, plan, feed, execution)
+    state.evaluated = (len(split.valid) + len(split.sample)) * len(feed) / len(split.train)
     if not restore_checkpoint(run, state):
         save_checkpoint(run, state)  # so that a run killed early is cut back to its start, its log too
     metrics = task.metrics(facts)
@@ -69,7 +71,7 @@ def loop(
                     save_checkpoint(run, state)
                     saved = time.monotonic()
                     state.account.lap("checkpoints")
-            yield close_epoch(state, task, metrics, store, split, run)
+            yield close_epoch(state, task, facts, metrics, store, split, run)
             state.account.lap("other")
         save_checkpoint(run, state)
     except GeneratorExit:  # only at a yield, where the state is between two steps
@@ -84,12 +86,16 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
     left = batches[state.position :]
     state.worker.train()
     before, since, examples, steepness = dict(state.sums.settle()), time.monotonic(), 0, math.nan
-    for batch in ahead(store, left, pinned=execution.kind == "cuda", apart=execution.kind != "cpu" or store.streamed):
+    for batch in ahead(
+        state.feed, left, pinned=execution.kind == "cuda", apart=execution.kind != "cpu" or store.streamed
+    ):
         due = (state.step + 1) % LOG_EVERY == 0 or state.position + 1 == len(batches)
         account.sample(due)
         measured = due or math.isnan(steepness)
         lr = state.plan.lr_at(state.t())
         varied = task.augment(execution.move(batch), facts, state.generator(execution.device))
+        if state.feed.carries:
+            varied = replace(varied, carried=state.carried)
         account.lap("data")
         norm = descend(state, task, varied, lr, measured)
         steepness = steepness if norm is None else float(norm)
@@ -113,7 +119,9 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
             return
 
 
-def close_epoch(state: State, task: Task, metrics: dict[str, Metric], store: Store, split: Split, run: Run) -> Epoch:
+def close_epoch(
+    state: State, task: Task, facts: Facts, metrics: dict[str, Metric], store: Store, split: Split, run: Run
+) -> Epoch:
     """Score the averaged weights, keep them when they are the best so far, and go to the next epoch."""
     state.account.sample(True)
     train, valid = (
@@ -125,6 +133,7 @@ def close_epoch(state: State, task: Task, metrics: dict[str, Metric], store: Sto
         }
         for part in (split.sample, split.valid)
     )  # fmt: skip
+    samples = task.samples(state.judged.eval(), facts)
     state.account.lap("evaluation")
     first = next(iter(metrics))
     best = state.judge(valid[first], metrics[first].better)
@@ -136,7 +145,7 @@ def close_epoch(state: State, task: Task, metrics: dict[str, Metric], store: Sto
     examples, seconds, training, spent = state.close()
     state.reserve = spent["evaluation"]
     return Epoch(
-        state.epoch, state.step, state.t(), loss, train, valid, seconds, examples / max(training, 1e-9), spent, best
+        state.epoch, state.step, state.t(), loss, train, valid, seconds, examples / max(training, 1e-9), spent, best, samples,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from lamina.layers.shapes import Shape
 from lamina.prove import prove
 from lamina.recipe import Recipe
 from lamina.run import FORMAT, Run, to_json_text
+from lamina.sampling import Sampling
 from lamina.tasks.task import Answer, Facts, Task
 
 AT_ONCE = 512  # examples that predict encodes together
@@ -109,6 +110,17 @@ class Model:
         )  # fmt: skip
         store = encoded(self.task, self.facts, every, report, source.name)
         return self.prove(every, store, f"on-{source.name}", 0)  # never the name of the run's own proof
+
+    def generate(self, *prompts: str, wish: Sampling | None = None) -> list[str]:
+        """Continue each prompt, or an empty one; what comes after it. Raises OptionError where the task makes up nothing."""
+        written = [""] * max(1, len(prompts))
+        for pieces in self.generation(prompts, wish or Sampling()):
+            written = [text + piece for text, piece in zip(written, pieces, strict=True)]
+        return written
+
+    def generation(self, prompts: Sequence[str], wish: Sampling) -> Iterator[list[str]]:
+        """What ``generate`` writes, piece by piece as it comes: one piece per prompt."""
+        return self.task.generate(self.network, self.facts, list(prompts) or [""], wish)
 
     def explain(self) -> dict[str, Any]:
         """The network's layers, with shapes, parameters and FLOPs, and the totals."""

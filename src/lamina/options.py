@@ -16,6 +16,7 @@ import typer
 import lamina
 from lamina.errors import OptionError
 from lamina.plan import Plan
+from lamina.sampling import Sampling
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 RunPath = Annotated[
@@ -62,29 +63,38 @@ Version = Annotated[bool, typer.Option("--version", callback=_say_version, is_ea
 
 
 def with_plan(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb one option per field of Plan: same name, type and docstring; the values arrive as ``plan``."""
-    docs = field_docs(Plan)
-    hints = get_type_hints(Plan) | {"budget": str | None}  # written with a unit: 10m
+    """Give a verb one option per field of Plan; the values that were given arrive as ``plan``."""
+    return _with_fields(function, Plan, "plan", "Training")
+
+
+def with_sampling(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb one option per field of Sampling; the values that were given arrive as ``wish``."""
+    return _with_fields(function, Sampling, "wish", "Sampling")
+
+
+def _with_fields(function: Callable[..., None], kind: type, argument: str, panel: str) -> Callable[..., None]:
+    """Give a verb one option per field of a dataclass: same name, type and docstring."""
+    docs, names = field_docs(kind), [field.name for field in fields(kind)]
+    hints = get_type_hints(kind) | ({"budget": str | None} if "budget" in names else {})  # written with a unit: 10m
     own = inspect.signature(function, eval_str=True)
     added = [
         inspect.Parameter(
-            field.name,
+            name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
             annotation=Annotated[
-                hints[field.name] | None,
-                typer.Option(help=docs[field.name], show_default=False, rich_help_panel="Training"),
+                hints[name] | None, typer.Option(help=docs[name], show_default=False, rich_help_panel=panel)
             ],
         )
-        for field in fields(Plan)
+        for name in names
     ]
-    kept = [parameter for name, parameter in own.parameters.items() if name != "plan"]
+    kept = [parameter for name, parameter in own.parameters.items() if name != argument]
 
     def verb(**arguments: Any) -> None:
-        plan = {field.name: arguments.pop(field.name) for field in fields(Plan)}
-        if plan["budget"] is not None:
-            plan["budget"] = seconds_of(plan["budget"])
-        function(**arguments, plan={name: value for name, value in plan.items() if value is not None})
+        given = {name: arguments.pop(name) for name in names}
+        if given.get("budget") is not None:
+            given["budget"] = seconds_of(given["budget"])
+        function(**arguments, **{argument: {name: value for name, value in given.items() if value is not None}})
 
     verb.__signature__ = own.replace(parameters=[*kept, *added])  # type: ignore[attr-defined]
     verb.__annotations__ = {p.name: p.annotation for p in [*kept, *added]}

@@ -12,12 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lamina import find
 from lamina.audit.audit import audit, corrupt
+from lamina.batch import Batch
 from lamina.data.data import Data, Source
+from lamina.data.feed import Feed
 from lamina.data.pictures import sheet
 from lamina.data.store import Store
 from lamina.environment import environment
@@ -30,7 +33,6 @@ from lamina.model import build, encoded, family_of, learned, open_data, read_dat
 from lamina.plan import Plan
 from lamina.recipe import Recipe, changed, with_options
 from lamina.run import Run
-from lamina.state import batches_per_epoch
 from lamina.tasks.task import Facts, Task
 from lamina.watch import Watch
 from lamina.writing import number
@@ -171,27 +173,30 @@ def _settle(
     recipe: Recipe, own: nn.Module | None, wishes: Wishes, facts: Facts, data: Data, store: Store, began: float
 ) -> tuple[Recipe, Choice]:
     """Decide what the caller left open: size and plan by the network's family, execution and length by measuring."""
-    rows = store.rows_of(data, "train")
     if own is None:
         family, shape = family_of(recipe, facts)
-        recipe = replace(recipe, size=recipe.size or family.default_size(shape, len(rows)))
-        advised: Plan = family.plan(shape, len(rows))
+        smallest = replace(recipe, size=recipe.size or next(iter(family.SIZES)))
+        examples = len(_feed(smallest, facts, data, store, build(smallest, facts)))
+        recipe = replace(recipe, size=recipe.size or family.default_size(shape, examples))
+        advised: Plan = family.plan(shape, examples)
     else:
         advised = recipe.plan
     plan = changed(advised, wishes.plan)
     recipe = replace(recipe, plan=plan)
-    batch = store.batch(_some(rows, plan.batch_size, plan.seed))
+    network = build(recipe, facts, own)
+    feed = _feed(recipe, facts, data, store, network)
+    batch = _first(feed, plan)
     seconds = plan.budget if plan.budget is not None or "epochs" in wishes.plan else DEFAULT_SECONDS
     asked = wishes.execution | ({"micro_batches": plan.micro_batches} if "micro_batches" in wishes.plan else {})
-    steps = plan.epochs * batches_per_epoch(len(rows), plan)
-    choice = choose(build(recipe, facts, own), recipe.task.losses, batch, recipe.execution, asked, seconds, steps)
+    steps = plan.epochs * feed.steps(plan.batch_size)
+    choice = choose(network, recipe.task.losses, batch, recipe.execution, asked, seconds, steps)
     if "micro_batches" not in wishes.plan:
         plan = replace(plan, micro_batches=choice.micro_batches)
     if plan.budget is not None:
         left = max(plan.budget - (time.monotonic() - began), 0.05 * plan.budget)
         plan = replace(plan, budget=left)
     elif "epochs" not in wishes.plan:
-        fit = int(DEFAULT_SECONDS * choice.examples_per_s / max(1, len(rows)))
+        fit = int(DEFAULT_SECONDS * choice.examples_per_s / max(1, len(feed)))
         plan = replace(plan, epochs=min(plan.epochs, max(FEWEST_EPOCHS, fit)))
     return replace(recipe, execution=choice.execution, plan=plan), choice
 
@@ -200,7 +205,7 @@ def _create(
     path: Path, recipe: Recipe, facts: Facts, data: Data, store: Store, network: nn.Module, choice: Choice | None
 ) -> Run:
     """The run's directory, with all that is known before training."""
-    rows = store.rows_of(data, "train")
+    feed = _feed(recipe, facts, data, store, network)
     content = recipe.to_json()
     content["data"]["counts"] = data.counts()
     content["measured"] = {
@@ -208,22 +213,28 @@ def _create(
         "remembered": choice is not None and choice.remembered,
         "gemm_flops": gemm_peak(recipe.execution),
     }
-    layers = summarise(network, store.batch(rows[:1]).inputs)
+    batch = _first(feed, recipe.plan)
+    layers = summarise(network, batch.inputs)
     run = Run.create(path, content)
     run.write("facts.json", facts)
     run.write("environment.json", environment())
     run.write("layers.json", layers)
     generator = torch.Generator().manual_seed(recipe.plan.seed)
-    seen = recipe.task.augment(store.batch(_some(rows, PICTURED, recipe.plan.seed)), facts, generator).inputs
+    seen = recipe.task.augment(batch.pieces(max(1, len(batch) // PICTURED))[0], facts, generator).inputs
     images = [tensor for tensor in seen.values() if tensor.ndim == 4 and tensor.shape[3] in (1, 3)]
     if images:  # (batch, side, side, channels)
         run.write("pictures/augmented.png", sheet(images[0].clamp(0, 255).byte().numpy()))
     return run
 
 
-def _some(rows: Tensor, count: int, seed: int) -> Tensor:
-    """At most ``count`` rows, drawn at random: neighbours are often of one class."""
-    return rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:count]]
+def _feed(recipe: Recipe, facts: Facts, data: Data, store: Store, network: nn.Module) -> Feed:
+    """What the recipe trains on."""
+    return recipe.task.feed(store, store.rows_of(data, "train"), network)
+
+
+def _first(feed: Feed, plan: Plan) -> Batch:
+    """The first batch of training."""
+    return feed.batch(feed.batches(plan.batch_size, np.random.default_rng([plan.seed, 0]))[0])
 
 
 def _describe(recipe: Recipe, parameters: int, choice: Choice | None) -> list[str]:

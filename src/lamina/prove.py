@@ -143,15 +143,14 @@ def _arrays(columns: Columns, rows: Tensor) -> Arrays:
 
 
 def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found: Evaluation) -> list[Exhibit]:
-    """The examples that the first lower-is-better metric ranks as the worst."""
+    """The examples that the first lower-is-better metric ranks as the worst; where there are answers, the wrong ones."""
     ranking = next((found.rows[key][:, 0] for key, m in task.metrics(facts).items() if m.better == "lower"), None)
     if ranking is None or not len(ranking):
         return []
     said = task.decode(found.outputs, facts)
     truth = data.answers[examples]
-    wrong = [
-        i for i in torch.argsort(ranking, descending=True, stable=True).tolist() if said[i]["prediction"] != truth[i]
-    ]
+    order = torch.argsort(ranking, descending=True, stable=True).tolist()
+    wrong = [i for i in order if not data.answered or said[i]["prediction"] != truth[i]]
     worst = np.array(wrong[:MISTAKES], dtype=int)
     if not len(worst):
         return []
@@ -159,11 +158,18 @@ def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found:
     items = [
         {
             "where": str(data.where[example]),
-            "caption": f"{_short(said[index]['prediction'])}; the truth: {_short(truth[index])}",
+            "caption": _short(said[index]["prediction"])
+            + (f"; the truth: {_short(truth[index])}" if data.answered else ""),
             "shown": shown,
         }
         for index, example, shown in zip(worst, chosen, task.show(data.raws[chosen], facts), strict=True)
     ]
+    if not data.answered:
+        return [
+            Gallery(
+                "Hardest examples", "The test examples that surprised the network most, each with its score.", items
+            )
+        ]
     explanation = (
         "The test examples on which the network was most wrong: look for wrong labels and for what they share."
     )

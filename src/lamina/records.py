@@ -1,6 +1,7 @@
 """Step and Epoch: what the loop yields, and all that a monitor ever sees."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,5 @@ class Epoch:
     """Seconds by phase: data, forward, backward, optimizer, evaluation, checkpoints, other."""
     best: bool
     """Whether these are the best weights so far, judged by the task's first metric on the validation part."""
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    """What the network makes up by now, for a person to look at, where its task is to generate."""

@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 
 from lamina import optimizers
 from lamina.account import Account
-from lamina.batch import Loss
+from lamina.batch import Loss, Tensors
+from lamina.data.feed import Feed
 from lamina.execution import Execution
 from lamina.plan import Plan
 
@@ -27,10 +28,10 @@ GROWTH = 2000  # steps without an overflow after which the scale is doubled
 class State:
     """Weights, optimizers, averaged weights, and the position in the data."""
 
-    def __init__(self, network: nn.Module, plan: Plan, rows: Tensor, execution: Execution | None = None) -> None:
+    def __init__(self, network: nn.Module, plan: Plan, feed: Feed, execution: Execution | None = None) -> None:
         self.network = network
         self.plan = plan
-        self.rows = rows  # of the store; those that train
+        self.feed = feed  # of the examples that train
         self.execution = execution or Execution()
         self.worker = self.execution.worker(network)  # what runs forward and backward; mostly the network itself
         self.buffers = list(self.worker.buffers())
@@ -44,7 +45,7 @@ class State:
         self.examples = 0  # seen in the epoch under way
         self.micro_batches = plan.micro_batches  # pieces of a batch; more once memory ran out
         self.scale = LossScale(LARGEST_SCALE if self.execution.precision == "float16" else 1.0)
-        self.evaluated = 0  # examples at the end of each epoch
+        self.evaluated = 0.0  # examples at the end of each epoch, in those of training
         self.reserve = 0.0  # seconds of a budget in time that the last evaluation will need
         self.seconds = 0.0  # of training, over all parts of a resumed run
         self.epoch_began = 0.0  # at which of those seconds
@@ -52,12 +53,13 @@ class State:
         self.best: float | None = None  # validation score of the best epoch
         self.stale = 0  # epochs since then
         self.sums = Sums({})  # of the losses in the epoch under way
+        self.carried: Tensors = {}  # what the network remembers of the batch before
         self._generator: torch.Generator | None = None
         self.started = time.monotonic()
 
     def t(self) -> float:
         """The share of the budget that is spent: in steps, or in time where that is more."""
-        spent = self.step / (self.plan.epochs * batches_per_epoch(len(self.rows), self.plan))
+        spent = self.step / (self.plan.epochs * self.feed.steps(self.plan.batch_size))
         if self.plan.budget is None:
             return spent
         return min(1.0, max(spent, (self.tick() + self.reserve) / self.plan.budget))
@@ -72,9 +74,8 @@ class State:
         return self.seconds
 
     def batches(self) -> list[Tensor]:
-        """This epoch's batches: every row once, in an order of its own, in pieces of nearly equal length."""
-        order = np.random.default_rng([self.plan.seed, self.epoch]).permutation(len(self.rows))
-        return list(self.rows[torch.from_numpy(order)].tensor_split(batches_per_epoch(len(self.rows), self.plan)))
+        """This epoch's batches, as the feed picks them."""
+        return self.feed.batches(self.plan.batch_size, np.random.default_rng([self.plan.seed, self.epoch]))
 
     def generator(self, device: torch.device) -> torch.Generator:
         """Randomness of this step's augmentation; dropout's is seeded here too."""
@@ -106,6 +107,7 @@ class State:
         """Go to the next epoch; this one's examples, seconds, seconds without evaluation, and seconds by phase."""
         closed = self.examples, self.tick() - self.epoch_began, self.train_seconds, self.account.close()
         self.epoch, self.position, self.examples, self.sums = self.epoch + 1, 0, 0, Sums({})
+        self.carried = {}
         self.epoch_began, self.train_seconds = self.seconds, 0.0
         return closed
 
@@ -212,11 +214,6 @@ class LossScale:
         elif self.unspoilt % GROWTH == 0:
             self.value *= 2
         return sound
-
-
-def batches_per_epoch(rows: int, plan: Plan) -> int:
-    """How many batches a pass over so many rows has; none is dropped."""
-    return max(1, -(-rows // plan.batch_size))
 
 
 def average(averaged: nn.Module, network: nn.Module, decay: float) -> None:

@@ -91,6 +91,15 @@ class Terminal:
                 f"epoch {record.epoch:>3}  loss {loss:.4f}  {scores}  [dim]{record.seconds:.1f} s[/]{mark}",
                 highlight=False,
             )
+            for sample in record.samples[:1]:
+                if "text" in sample:
+                    self.console.print(
+                        escape(f"  … {' '.join(sample['text'].split())}"),
+                        style="dim",
+                        highlight=False,
+                        no_wrap=True,
+                        overflow="ellipsis",
+                    )
         if record.t >= 1 and "training" in self.work:
             self.bars.remove_task(self.work.pop("training"))
 

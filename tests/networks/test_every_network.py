@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from lamina import find
-from lamina.layers.shapes import Image, Shape, Table
+from lamina.layers.shapes import Image, Shape, Table, Tokens
 from lamina.plan import Plan
 
 NETWORKS = find.names("networks")
 SHAPES: dict[type, list[Shape]] = {
     Image: [Image(3, 8), Image(1, 28), Image(3, 96)],
     Table: [Table(4, (3, 5)), Table(3, ()), Table(0, (4, 2))],
+    Tokens: [Tokens(40), Tokens(2)],
 }
 EACH = [
     pytest.param(name, shape, id=f"{name}-{number}")
@@ -24,12 +25,15 @@ EACH = [
 SIZES = [pytest.param(name, size, id=f"{name}-{size}") for name in NETWORKS for size in find.network(name).SIZES]
 each_shape = pytest.mark.parametrize(("name", "shape"), EACH)
 each_size = pytest.mark.parametrize(("name", "size"), SIZES)
+reads_tokens = pytest.mark.parametrize("name", [name for name in NETWORKS if find.network(name).takes is Tokens])
 
 
 def inputs(shape: Shape, count: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     if isinstance(shape, Image):
         return {"image": torch.randn(count, shape.channels, shape.side, shape.side, generator=generator)}
+    if isinstance(shape, Tokens):
+        return {"tokens": torch.randint(0, shape.vocabulary, (count, 9), generator=generator)}
     codes = [torch.randint(0, most, (count, 1), generator=generator) for most in shape.cardinalities]
     return {
         "numbers": torch.randn(count, shape.numbers, generator=generator),
@@ -47,9 +51,18 @@ def built(name: str, shape: Shape, size: str = "tiny", dropout: float | None = 0
     return network
 
 
+def said(network: nn.Module, given: dict[str, Tensor]) -> Tensor:
+    """The features alone, of those networks, too, that carry something on."""
+    found = network(**given)
+    result: Tensor = found[0] if isinstance(found, tuple) else found
+    return result
+
+
 def features(network: nn.Module, shape: Shape, given: dict[str, Tensor]) -> Tensor:
-    """(batch, width): whatever else the features have is averaged."""
-    found: Tensor = network(**given)
+    """(batch, width): whatever else the features have is averaged; of a sequence the last."""
+    found = said(network, given)
+    if isinstance(shape, Tokens):
+        return found[:, -1]
     return (
         found.mean((2, 3)) if isinstance(shape, Image) else found.flatten(1, -2).mean(1) if found.ndim == 3 else found
     )
@@ -60,7 +73,7 @@ def test_features_have_the_width_that_is_said_in_every_size(name: str, size: str
     shape = first_shape(name)
     network = built(name, shape, size).eval()
     with torch.no_grad():
-        found = network(**inputs(shape, 2))
+        found = said(network, inputs(shape, 2))
     assert found.dtype == torch.float32
     assert len(found) == 2
     if isinstance(shape, Image):
@@ -68,7 +81,7 @@ def test_features_have_the_width_that_is_said_in_every_size(name: str, size: str
         assert found.shape[1] == network.width
     else:
         assert found.shape[-1] == network.width
-        assert found.ndim == 2 or found.shape[1] == network.members
+        assert found.ndim == 2 or found.shape[1] == (9 if isinstance(shape, Tokens) else network.members)
     assert bool(found.isfinite().all())
 
 
@@ -86,7 +99,7 @@ def test_sizes_grow(name: str) -> None:
 @each_shape
 def test_every_shape_goes_through_and_every_parameter_gets_a_gradient(name: str, shape: Shape) -> None:
     network = built(name, shape).train()
-    network(**inputs(shape, 16)).square().sum().backward()
+    said(network, inputs(shape, 16)).square().sum().backward()  # type: ignore[no-untyped-call]
     without = [key for key, parameter in network.named_parameters() if parameter.grad is None]
     assert without == []
     assert all(
@@ -109,9 +122,9 @@ def test_an_example_is_answered_alike_whatever_stands_beside_it(name: str, shape
     network = built(name, shape, dropout=0.5).eval()
     given = inputs(shape, 5)
     with torch.no_grad():
-        together = network(**given)
+        together = said(network, given)
         for index in range(5):
-            alone = network(**{key: tensor[index : index + 1] for key, tensor in given.items()})
+            alone = said(network, {key: tensor[index : index + 1] for key, tensor in given.items()})
             torch.testing.assert_close(alone[0], together[index], rtol=1e-4, atol=1e-5)
 
 
@@ -120,9 +133,9 @@ def test_dropout_acts_only_while_training(name: str) -> None:
     shape = first_shape(name)
     given = inputs(shape, 4)
     network = built(name, shape, dropout=0.5).eval()
-    assert torch.equal(network(**given), network(**given))
+    assert torch.equal(said(network, given), said(network, given))
     network.train()
-    assert not torch.equal(network(**given), network(**given))
+    assert not torch.equal(said(network, given), said(network, given))
 
 
 @each_shape
@@ -132,12 +145,14 @@ def test_one_small_batch_is_learned_by_heart(name: str, shape: Shape) -> None:
     given, truth = inputs(shape, 8), torch.tensor([0, 1] * 4)
     if isinstance(shape, Table):  # few codes can coincide, and then nothing can tell two rows apart
         truth = torch.arange(8) % 2 if shape.numbers else given["categories"][:, 0] % 2
+    if isinstance(shape, Tokens):  # to be told apart, the rows have to end differently
+        given["tokens"][:, -1] = truth
     optimizer = torch.optim.AdamW([*network.parameters(), *head.parameters()], lr=3e-3)
     loss = torch.tensor(9.0)
     for _ in range(100):
         loss = nn.functional.cross_entropy(head(features(network, shape, given)), truth)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if float(loss.detach()) < 0.05:
             break
@@ -159,3 +174,91 @@ def test_it_goes_through_onnx(name: str, tmp_path: Path) -> None:
     shape = first_shape(name)
     torch.onnx.export(built(name, shape).eval(), (), tmp_path / "network.onnx", kwargs=inputs(shape, 2), dynamo=True)
     assert (tmp_path / "network.onnx").stat().st_size > 1000
+
+
+def shaken(name: str, dropout: float = 0.0) -> nn.Module:
+    """Ready to be asked, with no weight left at zero: a layer that starts by adding nothing would hide what it does."""
+    network = built(name, Tokens(40), dropout=dropout).eval()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    return network
+
+
+def text(rows: int, length: int) -> Tensor:
+    return torch.randint(0, 40, (rows, length), generator=torch.Generator().manual_seed(5))
+
+
+@reads_tokens
+def test_a_later_token_never_changes_earlier_features(name: str) -> None:
+    network, tokens = shaken(name), text(2, 12)
+    changed = tokens.clone()
+    changed[:, 7] = (changed[:, 7] + 1) % 40
+    with torch.no_grad():
+        before, after = network(tokens)[0], network(changed)[0]
+    torch.testing.assert_close(before[:, :7], after[:, :7], rtol=0, atol=1e-6)
+    assert bool(((before[:, 7:] - after[:, 7:]).abs().amax(2) > 1e-5).all())  # and every later one is changed
+
+
+@reads_tokens
+@pytest.mark.parametrize("cuts", [(6,), (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11), (4, 5, 9)], ids=["halves", "each", "some"])
+def test_reading_in_pieces_gives_what_reading_at_once_gives(name: str, cuts: tuple[int, ...]) -> None:
+    network, tokens = shaken(name), text(3, 12)
+    with torch.no_grad():
+        whole = network(tokens)[0]
+        carried, found = network.start(3), []  # type: ignore[operator]
+        for piece in tokens.tensor_split(cuts, 1):
+            some, carried = network(piece, **carried)
+            found.append(some)
+    torch.testing.assert_close(torch.cat(found, 1), whole, rtol=1e-4, atol=1e-5)
+
+
+@reads_tokens
+def test_what_is_carried_has_one_part_per_row_and_does_not_grow_for_ever(name: str) -> None:
+    network = shaken(name)
+    window = int(network.window)  # type: ignore[arg-type]
+    tokens = text(2, 3 * window + 1)
+    with torch.no_grad():
+        whole = network(tokens)[0]
+        carried, found, sizes = network.start(2), [], []  # type: ignore[operator]
+        for piece in [*torch.split(tokens[:, :-1], window // 2, 1), tokens[:, -1:]]:
+            some, carried = network(piece, **carried)
+            found.append(some)
+            assert all(len(tensor) == 2 for tensor in carried.values())
+            sizes.append(sum(tensor.numel() for tensor in carried.values()))
+        one = network(tokens[1:, -1:], **{key: tensor[1:] for key, tensor in carried.items()})[0]
+        both = network(tokens[:, -1:], **carried)[0]
+    assert sizes[-1] == sizes[-2] == sizes[-3]
+    torch.testing.assert_close(torch.cat(found, 1), whole, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(one[0], both[1], rtol=1e-4, atol=1e-5)
+
+
+@reads_tokens
+def test_training_carries_what_the_network_says_it_carries(name: str) -> None:
+    network, tokens = shaken(name), text(2, 5)
+    carried = network(tokens)[1]
+    assert bool(carried) == network.carries
+    assert set(carried) <= set(network.start(2))  # type: ignore[operator]
+    assert all(tensor.requires_grad for tensor in carried.values() if tensor.is_floating_point())  # left to the task
+
+
+@reads_tokens
+def test_tokens_may_have_32_bits(name: str) -> None:
+    network, tokens = shaken(name), text(2, 5)
+    with torch.no_grad():
+        assert torch.equal(network(tokens)[0], network(tokens.int())[0])
+
+
+@reads_tokens
+def test_the_embedding_can_be_the_output_matrix(name: str) -> None:
+    network = built(name, Tokens(40))
+    weight = network.get_parameter("embedding.weight")
+    assert weight.shape == (40, network.width)
+    assert isinstance(network.get_submodule("embedding"), nn.Embedding)
+    tokens = text(4, 6)
+    loss = nn.functional.cross_entropy((network(tokens)[0] @ weight.T).flatten(0, 1), tokens.flatten())
+    assert float(loss.detach()) < 6  # log(40) is 3.7: nothing is sure before training
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert weight.grad is not None
+    assert bool((weight.grad.abs().sum(1) > 0).all())  # as output matrix every row has a gradient

@@ -12,7 +12,7 @@ _NOTE, _WARNING = 0.03, 0.10
 def find(data: Data) -> Iterator[Finding]:
     """Find a test part whose 95 % interval is wide: for shares, at 90 % right; for numbers, relative to the RMSE."""
     examples = data.counts()["test"]
-    if examples == 0:
+    if examples == 0 or not data.answered:
         return
     if data.answers.dtype.kind == "f":
         half = 1.96 / (2 * examples) ** 0.5  # of a standard deviation, for errors that are normal

@@ -6,23 +6,23 @@ from concurrent.futures import ThreadPoolExecutor
 from torch import Tensor
 
 from lamina.batch import Batch
-from lamina.data.store import Store
+from lamina.data.feed import Feed
 
 WORTH = 1 << 20  # bytes of a batch: handing over a smaller one takes longer than gathering it
 
 
-def ahead(store: Store, batches: Sequence[Tensor], pinned: bool, apart: bool) -> Iterator[Batch]:
-    """The batches of these rows, in order.
+def ahead(feed: Feed, batches: Sequence[Tensor], pinned: bool, apart: bool) -> Iterator[Batch]:
+    """The batches that were picked, in order.
 
     Args:
-        store: the encoded examples.
-        batches: rows of each batch.
+        feed: gathers what is picked.
+        batches: what is picked, as the feed's ``batches`` says it.
         pinned: put them into memory from which an accelerator copies while it computes.
         apart: whether whoever takes the batches leaves a core free, or gathering may wait for a disk: then a thread gathers.
     """
 
-    def gather(rows: Tensor) -> Batch:
-        batch = store.batch(rows)
+    def gather(picked: Tensor) -> Batch:
+        batch = feed.batch(picked)
         return batch.pinned() if pinned else batch
 
     if not batches:
@@ -33,7 +33,7 @@ def ahead(store: Store, batches: Sequence[Tensor], pinned: bool, apart: bool) ->
         yield from map(gather, batches[1:])
         return
     with ThreadPoolExecutor(1, "ahead") as thread:
-        coming = [thread.submit(gather, rows) for rows in batches[1:2]]
+        coming = [thread.submit(gather, picked) for picked in batches[1:2]]
         for following in batches[2:]:
             present = coming.pop().result()
             coming.append(thread.submit(gather, following))

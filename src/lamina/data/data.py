@@ -58,7 +58,7 @@ class Data:
 
     raws: Raws
     answers: np.ndarray
-    """(examples,): class names (objects) or numbers."""
+    """(examples,): class names (objects) or numbers; not-a-number where an example is its own answer."""
     where: np.ndarray
     """(examples,) strings: ``roses/1.jpg`` or ``houses.csv:17`` (the line in the file), for messages and reports."""
     part: np.ndarray
@@ -78,6 +78,11 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.answers)
+
+    @property
+    def answered(self) -> bool:
+        """Whether there are answers; where an example is its own, as in language modelling, they are not-a-number."""
+        return not (self.answers.dtype.kind == "f" and bool(np.isnan(self.answers[:1]).all()))
 
     def take(self, indices: np.ndarray) -> "Data":
         """The examples at ``indices``, in that order; notes and findings stay."""

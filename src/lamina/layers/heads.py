@@ -1,7 +1,16 @@
 """Heads: what stands between a backbone's features and a task's outputs."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from lamina.batch import Tensors
+from lamina.layers.linear_cross_entropy import linear_cross_entropy
+
+STRETCH = 256  # tokens that are scored at a time
 
 
 class ImageClassifier(nn.Module):
@@ -87,3 +96,86 @@ class TableHead(nn.Module):
         if self.bounds is None:
             return outputs.float().softmax(2).mean(1).clamp_min(1e-12).log()
         return outputs.float().mean((1, 2)).clamp(*self.bounds)
+
+
+class LanguageModel(nn.Module):
+    """A backbone that reads tokens, and what it says of the next one: its features times the embedding, and a bias.
+
+    The embedding serves twice, to read tokens and to say them (Press & Wolf 2017; Inan et al. 2017).
+    """
+
+    backbone: Any
+    classes: Tensor
+    bytes: Tensor
+
+    def __init__(self, backbone: nn.Module, classes: Sequence[int], sizes: Sequence[int]) -> None:
+        """Put it on a backbone for ``Tokens``.
+
+        Args:
+            backbone: with ``embedding``, ``start`` and ``window``.
+            classes: of each token: in which class of tokens it is counted.
+            sizes: of each token: how many bytes of text it stands for.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.bias = nn.Parameter(torch.zeros(len(classes)))
+        self.register_buffer("classes", torch.tensor(classes), persistent=False)
+        self.register_buffer("bytes", torch.tensor(sizes, dtype=torch.float64), persistent=False)
+
+    def forward(self, tokens: Tensor, following: Tensor | None = None, **carried: Tensor) -> tuple[Tensor, Tensors]:
+        """Read tokens, (rows, length), after what is carried.
+
+        Returns:
+            (rows, length, vocabulary) logits of the next token; or, with the ``following`` tokens, (rows, length) their
+            negative log-likelihoods in nats, 0 where they are ignored: then the logits never exist all at once. And what is
+            carried on.
+        """
+        features, carried = self.backbone(tokens, **carried)  # (rows, length, width)
+        weight = self.backbone.embedding.weight
+        if following is None:
+            return functional.linear(features, weight, self.bias), carried
+        nats = linear_cross_entropy(features.flatten(0, 1), weight, self.bias, following.flatten())
+        return nats.view(following.shape), carried
+
+    def score(self, tokens: Tensor, tokens_lengths: Tensor, before: Tensor, before_lengths: Tensor) -> Tensor:
+        """Predict each token from all before it; those ``before`` the text are read, too, but do not count.
+
+        Args:
+            tokens: (rows, longest) of the texts, padded at the ends.
+            tokens_lengths: (rows,).
+            before: (rows, longest), padded; at least one each.
+            before_lengths: (rows,).
+
+        Returns:
+            (rows, classes of tokens, 4) sums: nats, hits, tokens, bytes; float64.
+        """
+        whole, lengths = _joined(before, before_lengths, tokens, tokens_lengths)
+        kinds = int(self.classes.max()) + 1
+        found = torch.zeros(4, len(whole) * kinds, dtype=torch.float64, device=whole.device)
+        carried: Tensors = self.backbone.start(len(whole))
+        for begin in range(0, whole.shape[1] - 1, STRETCH):
+            read = whole[:, begin : begin + STRETCH + 1]
+            features, carried = self.backbone(read[:, :-1], **carried)
+            place = torch.arange(begin + 1, begin + read.shape[1], device=whole.device)
+            row, column = ((place >= before_lengths[:, None]) & (place < lengths[:, None])).nonzero(as_tuple=True)
+            for start in range(0, len(row), STRETCH):
+                some = slice(start, start + STRETCH)
+                following = read[row[some], column[some] + 1].long()
+                logits = functional.linear(
+                    features[row[some], column[some]], self.backbone.embedding.weight, self.bias
+                ).float()
+                nats = functional.cross_entropy(logits, following, reduction="none").double()
+                hits = (logits.argmax(1) == following).double()
+                spot = row[some] * kinds + self.classes[following]
+                for sums, values in zip(found, (nats, hits, torch.ones_like(nats), self.bytes[following]), strict=True):
+                    sums += torch.bincount(spot, values, minlength=len(sums))
+        return found.view(4, len(whole), kinds).permute(1, 2, 0)
+
+
+def _joined(first: Tensor, first_lengths: Tensor, second: Tensor, second_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Two padded tensors, (rows, longest) each, one after the other without a gap; and the lengths."""
+    lengths = first_lengths + second_lengths
+    place = torch.arange(int(lengths.max()), device=first.device).expand(len(first), -1)
+    source = torch.where(place < first_lengths[:, None], place, place - first_lengths[:, None] + first.shape[1])
+    both = torch.cat([first, second], 1)
+    return both.gather(1, source.clamp(max=both.shape[1] - 1)), lengths

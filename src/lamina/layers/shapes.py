@@ -22,4 +22,18 @@ class Table:
     """Per category column, how many codes there are; code 0 is "missing or never seen"."""
 
 
-Shape = Image | Table
+@dataclass(frozen=True)
+class Tokens:
+    """A sequence of token ids, read from left to right: ``forward(tokens, **carried)`` with (rows, length) integers.
+
+    It returns features, (rows, length, width), and what is carried on, tensors whose first dimension counts rows. A backbone
+    has ``width``, ``window`` (tokens of a training window that suits it), ``carries`` (whether a training batch gets what
+    the one before left), ``embedding`` (vocabulary, width), whose weight the head shares, and ``start(rows)``, what is
+    carried before anything was read.
+    """
+
+    vocabulary: int
+    """How many different tokens there are."""
+
+
+Shape = Image | Table | Tokens

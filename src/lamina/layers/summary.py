@@ -29,6 +29,7 @@ def summarise(network: nn.Module, inputs: Tensors) -> dict[str, Any]:
 
     def note(name: str) -> Any:
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            output = output[0] if isinstance(output, tuple) else output  # beside it, a recurrent layer gives its state
             if isinstance(output, Tensor):
                 shapes.setdefault(name, list(output.shape[1:]))
 

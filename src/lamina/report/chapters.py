@@ -147,6 +147,11 @@ def repeat(material: Material) -> Json:
         "commands": [
             ("Train again from the same recipe", f"lamina train --recipe {run}"),
             ("Predict", f"lamina predict {run} INPUT"),
+            *(
+                [("Generate", f"lamina generate {run}")]
+                if any(epoch.get("samples") for epoch in material.epochs)
+                else []
+            ),
             ("Evaluate again, or on other data", f"lamina evaluate {run}"),
         ],
         "recipe": json.dumps(material.recipe, indent=2, ensure_ascii=False),

@@ -13,11 +13,13 @@ from lamina.report.material import Json, Material
 MOST_CLASSES = 30
 """A larger matrix is a picture and a table of its largest entries off the diagonal."""
 MOST_ENTRIES = 15
+MOST_SAMPLES = 6  # epochs
 
 
 def exhibits(material: Material) -> list[Json]:
-    """Each exhibit of the test part's evaluation; a kind that this page cannot draw is named."""
-    drawn = []
+    """What the network made up epoch by epoch, and each exhibit of the test part's evaluation; a kind that this page cannot
+    draw is named."""
+    drawn = _samples(material)
     for place, exhibit in enumerate(material.test.get("exhibits") or []):
         kind = exhibit.get("kind")
         shared = {"kind": kind, "title": exhibit.get("title", ""), "explanation": exhibit.get("explanation", "")}
@@ -35,6 +37,21 @@ def exhibits(material: Material) -> list[Json]:
         else:
             drawn.append({**shared, "kind": "unknown", "named": str(kind)})
     return drawn
+
+
+def _samples(material: Material) -> list[Json]:
+    """What the network made up in some epochs, from the first to the last, where its task is to generate."""
+    known = [epoch for epoch in material.epochs if epoch.get("samples")]
+    if not known:
+        return []
+    places = sorted({round(place) for place in np.linspace(0, len(known) - 1, MOST_SAMPLES)})
+    cards = [
+        _card({"caption": f"epoch {known[place]['epoch']}", "shown": shown})
+        for place in places
+        for shown in known[place]["samples"]
+    ]
+    explanation = "The same request after each epoch, answered with the same random numbers: watch it learn."
+    return [{"kind": "gallery", "title": "What it makes up", "explanation": explanation, "cards": cards}]
 
 
 def augmented(material: Material) -> Json | None:

@@ -46,6 +46,11 @@ METRICS = {
     "mse": "mean squared error, in squared units of the target; large errors weigh most.",
     "rmse": "root of the mean squared error, in units of the target.",
     "mae": "mean absolute error, in units of the target.",
+    "perplexity": "among how many equally likely tokens the network chooses, on average: e to the nats per token.",
+    "nats per token": "mean negative log-likelihood (cross-entropy) of a token; fewer are a better forecast.",
+    "bits per byte": "what a byte of text would take, were it compressed by the network's forecasts; comparable whatever the "
+    "tokens are.",
+    "next token accuracy": "how often the token that the network finds likeliest is the one that follows.",
     "r2": "share of the target's variance that is explained; 0 is as good as always saying the mean.",
 }
 _OTHER_NAMES = {
@@ -70,7 +75,11 @@ _WRITTEN = {
     "mae": "MAE",
     "r2": "R²",
 }
-_LOWER = {"error", "log loss", "calibration error", "brier", "mse", "rmse", "mae", "loss"}
+_LOWER = {"error", "log loss", "calibration error", "brier", "mse", "rmse", "mae", "loss"} | {
+    "perplexity",
+    "nats per token",
+    "bits per byte",
+}
 
 
 def metric_name(metric: str) -> str:

@@ -16,10 +16,14 @@ from torch import Tensor, nn
 
 from lamina.batch import Batch, Loss, Tensors
 from lamina.data.data import Arrays, Data, Raws, Source
+from lamina.data.feed import Feed, Shuffled
 from lamina.data.rows import shown
+from lamina.data.store import Store
+from lamina.errors import OptionError
 from lamina.exhibits import Exhibit
 from lamina.layers.shapes import Shape
 from lamina.metrics.metric import Metric
+from lamina.sampling import Sampling
 
 Facts = dict[str, Any]
 """What the training part alone teaches (classes, column kinds, means): JSON, stored in the run, needed to predict.
@@ -106,6 +110,10 @@ class Task(ABC):
 
     # --- what has a default that few replace ---
 
+    def feed(self, store: Store, rows: Tensor, network: nn.Module) -> Feed:
+        """How an epoch of training goes through these rows of the store: shuffled, where nothing else is said."""
+        return Shuffled(rows, store.batch)
+
     def augment(self, batch: Batch, facts: Facts, generator: torch.Generator) -> Batch:
         """Vary a training batch, whole, on its device; different for each example, reproducible by the generator."""
         return batch
@@ -126,3 +134,13 @@ class Task(ABC):
     def show(self, raws: Raws, facts: Facts) -> list[Shown]:
         """What a person looks at, for each of these examples."""
         return shown(raws)
+
+    def samples(self, network: nn.Module, facts: Facts) -> list[Shown]:
+        """What the network makes up after an epoch, where the task is to generate: the same request each time."""
+        return []
+
+    def generate(self, network: nn.Module, facts: Facts, prompts: Sequence[str], wish: Sampling) -> Iterator[list[str]]:
+        """Continue each prompt, piece by piece: what comes is added to the end of each. Raises OptionError."""
+        raise OptionError(
+            "a run of this task says what examples are; it makes none up.", "generate", "Use `lamina predict`."
+        )

@@ -1,0 +1,60 @@
+"""Feed: how an epoch of training goes through the store.
+
+In go the store's rows that train; out come the batches of an epoch, in an order that follows from a generator. Most tasks take
+their examples shuffled; a stream of text takes windows that continue one another.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lamina.batch import Batch
+
+
+class Feed(ABC):
+    """The batches of an epoch. What ``batches`` picks, ``batch`` gathers: picking is cheap, so an epoch is picked at once."""
+
+    carries: bool = False
+    """Whether each row of a batch continues the same row of the batch before: then what the network remembers is carried."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many examples an epoch has."""
+
+    @abstractmethod
+    def steps(self, batch_size: int) -> int:
+        """How many batches an epoch has; no example is dropped."""
+
+    @abstractmethod
+    def batches(self, batch_size: int, generator: np.random.Generator) -> list[Tensor]:
+        """An epoch: what each of its batches is made of, (examples, ...)."""
+
+    @abstractmethod
+    def batch(self, picked: Tensor) -> Batch:
+        """The examples that were picked."""
+
+
+class Shuffled(Feed):
+    """Every row once, in an order of its own each epoch, in batches of nearly equal length."""
+
+    def __init__(self, rows: Tensor, gather: Callable[[Tensor], Batch]) -> None:
+        self.rows, self.gather = rows, gather
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def steps(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+        return max(1, -(-len(self.rows) // batch_size))
+
+    def batches(self, batch_size: int, generator: np.random.Generator) -> list[Tensor]:
+        """The rows of each batch."""
+        order = torch.from_numpy(generator.permutation(len(self.rows)))
+        return list(self.rows[order].tensor_split(self.steps(batch_size)))
+
+    def batch(self, picked: Tensor) -> Batch:
+        """The examples at these rows of the store."""
+        return self.gather(picked)

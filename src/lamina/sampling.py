@@ -1,0 +1,78 @@
+"""Sampling: how the next token is drawn from what a network says of it.
+
+In go logits and what was said before; out comes one token per text.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lamina.errors import OptionError
+
+if TYPE_CHECKING:  # the command line reads the options before it is known whether torch is needed
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to continue a text; each docstring is the command line's help."""
+
+    tokens: int = 200
+    """Most tokens that are added."""
+    temperature: float = 0.8
+    """Below 1 likely tokens become likelier; 0 takes the likeliest each time."""
+    top_k: int = 0
+    """Only this many of the likeliest tokens may come; 0 for all (Fan et al. 2018)."""
+    top_p: float = 1.0
+    """Only the likeliest tokens that together have this probability may come (Holtzman et al. 2020)."""
+    repetition: float = 1.0
+    """Above 1, tokens that came already get less likely (Keskar et al. 2019)."""
+    seed: int = 0
+    """Of the draws."""
+
+    def __post_init__(self) -> None:
+        rules = {
+            "tokens": (self.tokens >= 1, "at least 1"),
+            "temperature": (0 <= self.temperature < float("inf"), "0 or more"),
+            "top_k": (self.top_k >= 0, "0 or more"),
+            "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
+            "repetition": (1 <= self.repetition < float("inf"), "1 or more"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                option = "--" + name.replace("_", "-")
+                raise OptionError(f"{getattr(self, name)} was given; it must be {rule}.", option, "Change it.")
+
+
+def draw(logits: "Tensor", said: "Tensor", wish: Sampling, generator: "torch.Generator") -> "Tensor":
+    """The next token of each text.
+
+    Args:
+        logits: (texts, vocabulary).
+        said: (texts, tokens) so far; -1 where there is none.
+        wish: how to draw.
+        generator: on the CPU; equal generators draw equal tokens.
+
+    Returns:
+        (texts,) int64.
+    """
+    import torch
+
+    logits = logits.float().cpu()
+    if wish.repetition > 1:
+        came = torch.zeros_like(logits, dtype=torch.bool)
+        came.scatter_(1, said.clamp(min=0), True)
+        came[:, 0] &= (said == 0).any(1)  # what is not there was marked as token 0
+        lowered = torch.where(logits > 0, logits / wish.repetition, logits * wish.repetition)
+        logits = torch.where(came, lowered, logits)
+    if wish.temperature == 0:
+        return logits.argmax(1)
+    probabilities = (logits / wish.temperature).softmax(1)
+    ordered, tokens = probabilities.sort(dim=1, descending=True, stable=True)
+    before = ordered.cumsum(1) - ordered  # probability of all that are likelier
+    if wish.top_p < 1:
+        ordered = ordered.masked_fill(before >= wish.top_p, 0)
+    if wish.top_k:
+        ordered[:, wish.top_k :] = 0
+    chosen: Tensor = tokens.gather(1, torch.multinomial(ordered, 1, generator=generator))[:, 0]
+    return chosen

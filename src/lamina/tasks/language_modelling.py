@@ -1,0 +1,234 @@
+"""Language modelling: foresee the next token of a text from all before it, and so write texts.
+
+On disk   a text file, a folder of texts, a column of a table, JSON lines
+Network   any backbone that reads tokens, then the embedding again, which gives the logits of the next token
+Answer    how well a text is foreseen; `lamina generate` continues a prompt
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lamina import baselines
+from lamina.batch import Batch, Loss, Tensors
+from lamina.data import texts
+from lamina.data.data import Arrays, Data, Raws, Source
+from lamina.data.documents import recognised
+from lamina.data.feed import Feed
+from lamina.data.ragged import Ragged, ragged
+from lamina.data.store import Store
+from lamina.data.stream import IGNORED, Stream, streamed
+from lamina.data.texts import Passage
+from lamina.data.vocabulary import END, Kind, Vocabulary, choose
+from lamina.exhibits import Exhibit
+from lamina.layers.heads import LanguageModel
+from lamina.layers.shapes import Tokens
+from lamina.metrics import language
+from lamina.metrics.metric import Metric
+from lamina.sampling import Sampling, draw
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
+
+RANKS = (10, 100, 1_000, 10_000)  # of tokens by frequency, at which a class of tokens ends
+SAMPLE = {"characters": 240, "words": 60, "bytepairs": 80}  # tokens that the network writes after each epoch
+TINY = 120_000  # characters
+
+
+@dataclass(frozen=True)
+class LanguageModelling(Task):
+    """Foresee the next token of a text from all before it, and so write texts."""
+
+    default_network: ClassVar[str] = "lstm"
+
+    tokens: Kind | None = None
+    """What the network reads and writes: characters, words or bytepairs; chosen by the texts otherwise."""
+    vocabulary: int | None = None
+    """Most kinds of tokens, of words or byte pairs; chosen by the amount of text otherwise."""
+    window: int | None = None
+    """Tokens of a training window; what suits the network otherwise."""
+
+    @classmethod
+    def claim(cls, source: Source) -> Claim | None:
+        """A text, a folder of texts, or a table whose only column holds texts."""
+        found = recognised(source)
+        return None if found is None else Claim(*found)
+
+    def read(self, source: Source) -> Data:
+        """Find the texts, cut into passages."""
+        return texts.read(source)
+
+    def gather(self, inputs: Sequence[Any], facts: Facts) -> tuple[Raws, np.ndarray]:
+        """Text files, folders of them, tables with the column that training had, or texts: ``{"text": ...}``."""
+        return texts.gather(inputs, facts["column"])
+
+    def facts(self, data: Data) -> Facts:
+        """The vocabulary, and how often each token came."""
+        passages = cast(Sequence[Passage], data.raws)
+        words = [passage.text for passage in passages]
+        vocabulary, why = choose(words, self.tokens, self.vocabulary)
+        counts = np.zeros(len(vocabulary), dtype=np.int64)
+        for start in range(0, len(words), 1000):
+            for ids in vocabulary.encode(words[start : start + 1000]):
+                counts += np.bincount(ids, minlength=len(counts))
+        documents = sum(passage.first for passage in passages)
+        ends = [rank for rank in RANKS if rank < len(counts)] + [len(counts)]
+        classes = np.searchsorted(ends, np.argsort(np.argsort(-counts, kind="stable"), kind="stable"), side="right")
+        return {
+            "vocabulary": vocabulary.to_json(),
+            "column": passages[0].column,
+            "documents": documents,
+            "tokens": int(counts.sum()),
+            "classes": classes.tolist(),
+            "class_names": [f"the {ends[0]:,} most frequent", *(f"rank up to {end:,}" for end in ends[1:])],
+            "bytes": vocabulary.bytes_of().tolist(),
+            "notes": [why, f"The training part has {counts.sum():,} tokens of {np.count_nonzero(counts):,} kinds."],
+        }
+
+    def encode(self, raws: Raws, facts: Facts) -> Arrays:
+        """``tokens`` of each passage, ragged int32, and of what stands ``before`` it: END where nothing does."""
+        vocabulary = _vocabulary(facts)
+        passages = cast(Sequence[Passage], raws)
+        tokens = vocabulary.encode([passage.text for passage in passages])
+        before = vocabulary.encode([passage.before for passage in passages])
+        end = np.array([END], dtype=np.int32)
+        several = facts["documents"] > 1
+        return {
+            "tokens": ragged(
+                [
+                    np.r_[ids, end] if passage.last and several else ids
+                    for passage, ids in zip(passages, tokens, strict=True)
+                ]
+            ),
+            "before": ragged([ids if len(ids) else end for ids in before]),
+        }
+
+    def target(self, answers: np.ndarray, facts: Facts) -> Arrays:
+        """None: a text is its own answer."""
+        return {}
+
+    def takes(self, facts: Facts) -> Tokens:
+        """Tokens of this vocabulary."""
+        return Tokens(len(facts["bytes"]))
+
+    def network(self, backbone: nn.Module, facts: Facts) -> nn.Module:
+        """Tokens → backbone → logits by the embedding."""
+        return LanguageModel(backbone, facts["classes"], facts["bytes"])
+
+    def feed(self, store: Store, rows: Tensor, network: nn.Module) -> Feed:
+        """The training passages as one stream, in windows; those of a recurrent network continue one another."""
+        backbone = cast(Any, network.backbone)
+        stream = streamed(cast(Ragged, store.inputs["tokens"]), rows)
+        return Stream(stream, self.window or backbone.window, backbone.carries)
+
+    def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
+        """The negative log-likelihood of each following token (cross-entropy)."""
+        nats, carried = network(**batch.inputs, **batch.targets, **batch.carried)
+        left = {name: tensor.detach() for name, tensor in carried.items()}
+        yield Loss("network", nats.sum(), (batch.targets["following"] != IGNORED).sum(), carried=left)
+
+    def outputs(self, network: nn.Module, inputs: Tensors) -> Tensor:
+        """(passages, classes of tokens, 4) sums over the tokens: nats, hits, tokens, bytes."""
+        return cast(LanguageModel, network).score(**inputs)
+
+    def metrics(self, facts: Facts) -> dict[str, Metric]:
+        """Perplexity first."""
+        return language.language()
+
+    def decode(self, outputs: Tensor, facts: Facts) -> list[Answer]:
+        """The perplexity of each text, and what else is measured."""
+        metrics = language.language()
+        values = {
+            name: [metric.value(metric.observe(row[None], {})) for row in outputs] for name, metric in metrics.items()
+        }
+        tokens = outputs[..., language.TOKENS].sum(1).tolist()
+        return [
+            {
+                "prediction": float(f"{values['perplexity'][index]:.4g}"),
+                "tokens": int(tokens[index]),
+                **{name: round(value[index], 4) for name, value in values.items()},
+            }
+            for index in range(len(outputs))
+        ]
+
+    def baselines(self, facts: Facts) -> dict[str, Baseline]:
+        """How often tokens come, and an n-gram model."""
+        words = facts["vocabulary"]["kind"] == "words"
+        return {"unigram": baselines.unigram, "kneser_ney": baselines.kneser_ney(5 if words else 7)}
+
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
+        """Scores by how frequent tokens are."""
+        return language.by_frequency(outputs, facts["class_names"])
+
+    def show(self, raws: Raws, facts: Facts) -> list[Shown]:
+        """The beginnings of the passages."""
+        return texts.show(raws)
+
+    def samples(self, network: nn.Module, facts: Facts) -> list[Shown]:
+        """A text that the network writes by itself."""
+        wish = Sampling(tokens=SAMPLE[facts["vocabulary"]["kind"]])
+        return [{"text": "".join(piece[0] for piece in self.generate(network, facts, [""], wish)).strip("\n")}]
+
+    def generate(self, network: nn.Module, facts: Facts, prompts: Sequence[str], wish: Sampling) -> Iterator[list[str]]:
+        """Continue each prompt, token by token, until its end is drawn or there are as many as were wished.
+
+        The texts advance together: a token that a longer prompt has already is taken, not drawn.
+        """
+        vocabulary = _vocabulary(facts)
+        given = [[END, *ids.tolist()] for ids in vocabulary.encode([prompt or "\n" for prompt in prompts])]
+        written = [""] * len(given)
+        for said in _continued(cast(LanguageModel, network), given, wish):
+            pieces = []
+            for index, ids in enumerate(said):
+                begun = vocabulary.decode(given[index][1:])
+                text = vocabulary.decode([token for token in ids[1:] if token != END])[len(begun) :]
+                text = text if text.startswith(written[index]) and not text.endswith("\ufffd") else written[index]
+                pieces.append(text[len(written[index]) :])
+                written[index] = text
+            yield pieces
+
+    def tiny(self, path: Path) -> Source:
+        """The longest topics of the Python language reference, as the interpreter ships them for its ``help``."""
+        from pydoc_data.topics import topics
+
+        text = ""
+        for topic in sorted(topics.values(), key=lambda topic: (-len(topic), topic)):
+            middle = len(topic) // 2
+            if topic[middle : middle + 100] not in text:  # many a topic is a part of another one
+                text += topic
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "python.txt").write_text(text[:TINY], encoding="utf-8")
+        return Source(path / "python.txt")
+
+
+@torch.inference_mode()
+def _continued(network: LanguageModel, given: list[list[int]], wish: Sampling) -> Iterator[list[list[int]]]:
+    """All tokens of each text, after each that was added."""
+    device = network.bias.device
+    generator = torch.Generator().manual_seed(wish.seed)
+    said = [list(ids[: min(map(len, given))]) for ids in given]
+    done = [False] * len(given)
+    carried = network.backbone.start(len(given))
+    read = torch.tensor(said, device=device)
+    while True:
+        logits, carried = network(read, **carried)
+        longest = max(map(len, said))
+        known = torch.tensor([ids + [-1] * (longest - len(ids)) for ids in said])
+        drawn = draw(logits[:, -1], known, wish, generator).tolist()
+        place = len(said[0])
+        drawn = [ids[place] if place < len(ids) else token for ids, token in zip(given, drawn, strict=True)]
+        for index, token in enumerate(drawn):
+            over = place >= len(given[index]) and (token == END or place - len(given[index]) >= wish.tokens)
+            done[index] = done[index] or over
+            said[index].append(END if done[index] else token)
+        if all(done):
+            return
+        yield said
+        read = torch.tensor(drawn, device=device)[:, None]
+
+
+def _vocabulary(facts: Facts) -> Vocabulary:
+    return Vocabulary.of_json(facts["vocabulary"])

@@ -1,0 +1,187 @@
+"""Language modelling: every token is foreseen once, from what stands before it; what is written is what the network says."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lamina import find
+from lamina.data.data import Data
+from lamina.data.split import complete
+from lamina.data.store import columns_of, gathered
+from lamina.data.texts import Passage
+from lamina.data.vocabulary import END
+from lamina.errors import OptionError
+from lamina.layers.heads import STRETCH, LanguageModel
+from lamina.metrics.language import BYTES, HITS, NATS, TOKENS
+from lamina.sampling import Sampling
+from lamina.tasks.image_classification import ImageClassification
+from lamina.tasks.language_modelling import LanguageModelling
+from lamina.tasks.task import Facts
+
+NETWORKS = ["lstm", "rnn", "transformer"]
+each_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+@pytest.fixture(scope="module")
+def read(tmp_path_factory: pytest.TempPathFactory) -> tuple[LanguageModelling, Data, Facts]:
+    task = LanguageModelling()
+    data = complete(task.read(task.tiny(tmp_path_factory.mktemp("tiny"))), 0)
+    return task, data, task.facts(data.of("train"))
+
+
+def network_of(name: str, task: LanguageModelling, facts: Facts) -> LanguageModel:
+    torch.manual_seed(0)
+    network = task.network(find.network(name).build(task.takes(facts), "tiny", 0.3), facts).eval()
+    with torch.no_grad():  # so that what is said depends on what was read: blocks begin as if they were not there
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    assert isinstance(network, LanguageModel)
+    return network
+
+
+def scored(network: LanguageModel, task: LanguageModelling, facts: Facts, passages: list[Passage]) -> torch.Tensor:
+    columns = columns_of(task.encode(np.array(passages, dtype=object), facts))
+    with torch.inference_mode():
+        return task.outputs(network, gathered(columns, torch.arange(len(passages))))
+
+
+@each_network
+def test_a_passage_is_scored_as_reading_it_whole_would(name: str, read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, data, facts = read
+    network = network_of(name, task, facts)
+    text = "".join(passage.text for passage in data.raws)[: 3 * STRETCH]
+    short, long = Passage(text[:100], "", True, False), Passage(text[100:700], text[:100], False, False)
+    found = scored(network, task, facts, [short, long])
+    tokens = torch.tensor([END, *task.encode(np.array([Passage(text[:700], "", True, False)]), facts)["tokens"][0]])
+    with torch.inference_mode():
+        logits, _ = network(tokens[None, :-1], **network.backbone.start(1))
+    nats = torch.nn.functional.cross_entropy(logits[0], tokens[1:], reduction="none")
+    hits = (logits[0].argmax(1) == tokens[1:]).double()
+    for sums, part in zip(found.sum(1), (slice(100), slice(100, 700)), strict=True):
+        assert float(sums[NATS]) == pytest.approx(float(nats[part].sum()), rel=1e-4)
+        assert float(sums[HITS]) == float(hits[part].sum())
+        assert float(sums[TOKENS]) == len(nats[part])
+        assert float(sums[BYTES]) == len(text[part].encode())
+
+
+def test_every_token_of_the_test_part_counts_once(read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, data, facts = read
+    passages = data.of("test").raws.tolist()
+    found = scored(network_of("lstm", task, facts), task, facts, passages).sum((0, 1))
+    assert float(found[TOKENS]) == sum(len(passage.text) for passage in passages)
+
+
+def test_an_end_follows_each_of_several_documents_and_no_single_one(
+    read: tuple[LanguageModelling, Data, Facts],
+) -> None:
+    task, _, facts = read
+    passages = np.array([Passage("one", "", True, True), Passage("two", "one", False, True)], dtype=object)
+    assert [ids[-1] == END for ids in task.encode(passages, facts | {"documents": 2})["tokens"]] == [True, True]
+    assert [ids[-1] == END for ids in task.encode(passages, facts | {"documents": 1})["tokens"]] == [False, False]
+    assert task.encode(passages, facts)["before"][0].tolist() == [END]
+
+
+def test_the_test_part_is_what_comes_last(read: tuple[LanguageModelling, Data, Facts]) -> None:
+    _, data, _ = read
+    assert data.part.tolist() == sorted(data.part.tolist(), key=["train", "valid", "test"].index)
+
+
+def written(
+    task: LanguageModelling, network: LanguageModel, facts: Facts, prompts: list[str], wish: Sampling
+) -> list[str]:
+    texts = [""] * len(prompts)
+    for pieces in task.generate(network, facts, prompts, wish):
+        texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
+    return texts
+
+
+@each_network
+def test_what_is_written_with_a_cache_is_what_reading_all_anew_gives(
+    name: str, read: tuple[LanguageModelling, Data, Facts]
+) -> None:
+    task, _, facts = read
+    network = network_of(name, task, facts)
+    ids = task.encode(np.array([Passage("The value", "", True, False)], dtype=object), facts)["tokens"][0].tolist()
+    known = [END, *ids]
+    with torch.inference_mode():
+        for _ in range(160):  # beyond the transformer's window
+            logits, _ = network(torch.tensor([known]), **network.backbone.start(1))
+            known.append(int(logits[0, -1].argmax()))
+    from lamina.data.vocabulary import Vocabulary
+
+    expected = Vocabulary.of_json(facts["vocabulary"]).decode([token for token in known[1:] if token != END])
+    if END in known[1:]:
+        pytest.skip("this network ends the text")
+    got = written(task, network, facts, ["The value"], Sampling(tokens=160, temperature=0.0))[0]
+    assert "The value" + got == expected
+
+
+@each_network
+def test_texts_are_continued_alike_alone_and_together(name: str, read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, _, facts = read
+    network, wish = network_of(name, task, facts), Sampling(tokens=30, temperature=0.0)
+    prompts = ["The", "The value of an expression", ""]
+    assert written(task, network, facts, prompts, wish) == [
+        written(task, network, facts, [each], wish)[0] for each in prompts
+    ]
+
+
+def test_the_same_seed_writes_the_same_text_of_the_wished_length(read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, _, facts = read
+    network = network_of("lstm", task, facts)
+    one, two, other = (written(task, network, facts, ["The "], Sampling(tokens=50, seed=seed))[0] for seed in (1, 1, 2))
+    assert one == two != other
+    assert 0 < len(one) <= 50
+
+
+def test_an_end_that_is_drawn_ends_the_text(read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, _, facts = read
+    network = network_of("lstm", task, facts)
+    with torch.no_grad():
+        network.bias[END] = 1e6
+    assert written(task, network, facts, ["The ", "A longer one"], Sampling(tokens=50)) == ["", ""]
+
+
+def test_a_task_that_makes_nothing_up_says_so() -> None:
+    with pytest.raises(OptionError, match="predict"):
+        ImageClassification().generate(torch.nn.Identity(), {}, [], Sampling())
+
+
+def test_the_ngrams_are_scored_on_the_same_tokens(read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, data, facts = read
+
+    def arrays(part: str) -> dict[str, np.ndarray]:
+        columns = columns_of(task.encode(data.of(part).raws, facts))  # type: ignore[arg-type]
+        return {
+            name: tensor.numpy()
+            for name, tensor in gathered(columns, torch.arange(int((data.part == part).sum()))).items()
+        }
+
+    train, test = arrays("train"), arrays("test")
+    nats: Iterator[float] = iter([])
+    found = {name: baseline(train, {}, test, facts).sum((0, 1)) for name, baseline in task.baselines(facts).items()}
+    assert {float(sums[TOKENS]) for sums in found.values()} == {float(test["tokens_lengths"].sum())}
+    nats = (float(sums[NATS]) for sums in found.values())
+    assert next(nats) > 1.3 * next(nats)  # the n-gram model knows more than the unigram
+
+
+def test_a_run_writes_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+
+    from lamina import training
+    from lamina.cli import app
+
+    task = LanguageModelling()
+    source = task.tiny(tmp_path)
+    run = tmp_path / "run"
+    training.train(source, task=task, size="tiny", epochs=1, threads=1, out=run)
+    app(["generate", str(run), "--prompt", "The ", "--tokens", "20"], standalone_mode=False)
+    assert capsys.readouterr().out.startswith("The ")
+    app(["generate", str(run), "--prompt", "A", "--samples", "2", "--tokens", "20", "--json"], standalone_mode=False)
+    texts = json.loads(capsys.readouterr().out)["texts"]
+    assert [text["prompt"] for text in texts] == ["A", "A"]
+    assert all(text["text"].startswith("A") for text in texts)
+    assert texts[0] != texts[1]
