@@ -71,6 +71,11 @@ class Model:
         """The scores on the test part: metric -> value, low, high, better."""
         return dict(self.run.read("evaluation/test.json")["scores"])
 
+    @property
+    def generates(self) -> bool:
+        """Whether the run's task is to make something up."""
+        return type(self.task).generate is not Task.generate
+
     def predict(self, *inputs: Any) -> list[Answer]:
         """One answer per example, in the order given.
 

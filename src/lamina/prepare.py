@@ -72,14 +72,22 @@ def recognise(source: Source, task: str | Task | None, options: dict[str, Any], 
         raise DataError("there is no such file or folder.", str(source.path), "Check the spelling of the path.")
     if task is not None:
         return with_options(find.task(task), options)
-    claims = {name: find.task(name).claim(source) for name in find.names("tasks")}
-    made = {name: claim for name, claim in claims.items() if claim is not None}
+    names = find.names("tasks")
+    made, wrong = {}, []
+    for name in names:
+        try:
+            claim = find.task(name).claim(source)
+        except DataError as error:  # what is a damaged table to one task may be a sound text to another
+            wrong.append(error)
+            continue
+        if claim is not None:
+            made[name] = claim
     if not made:
-        raise DataError(
-            "no task fits what is there: it takes a folder of class folders with images, or a table.",
+        raise (wrong or [DataError(
+            "no task fits what is there: it takes a folder of class folders with images, a table, or texts.",
             str(source.path or "data"),
-            f"Arrange the data so, or name a task with --task ({', '.join(claims)}).",
-        )
+            f"Arrange the data so, or name a task with --task ({', '.join(names)}).",
+        )])[0]  # fmt: skip
     name = max(made, key=lambda candidate: made[candidate].strength)
     watch.say(f"Task: {name.replace('_', ' ')}, because {made[name].reason}.")
     return with_options(find.task(name), options)
@@ -240,7 +248,11 @@ def _first(feed: Feed, plan: Plan) -> Batch:
 def _describe(recipe: Recipe, parameters: int, choice: Choice | None) -> list[str]:
     """The decisions of ``_settle`` in words."""
     plan = recipe.plan
-    length = f"{plan.epochs} epochs" if plan.budget is None else f"{plan.budget:.0f} s (at most {plan.epochs} epochs)"
+    length = (
+        f"{plan.epochs} epoch{'s' * (plan.epochs > 1)}"
+        if plan.budget is None
+        else f"{plan.budget:.0f} s (at most {plan.epochs} epochs)"
+    )
     said = [
         f"Network: {' '.join(filter(None, [recipe.network, recipe.size]))}, {parameters:,} parameters.",
         f"Plan: {length}, batches of {plan.batch_size}, {plan.optimizer} at {plan.lr:g}, {plan.schedule}.",

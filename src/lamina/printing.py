@@ -35,7 +35,8 @@ def summary(model: "Model", result: dict[str, Any], part: str, seconds: float, a
             }
         )  # fmt: skip
         return
-    show_summary(model.path, result, part, findings, seconds)
+    next_step = "lamina generate {}" if model.generates else "lamina predict {} INPUT..."
+    show_summary(model.path, result, part, findings, seconds, next_step)
 
 
 def write_texts(prompts: Sequence[str], pieces: Iterable[list[str]], run: str, as_json: bool) -> None:

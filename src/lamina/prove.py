@@ -155,10 +155,11 @@ def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found:
     if not len(worst):
         return []
     chosen = examples[worst]
+    said_as = "" if data.answered else f"{next(iter(task.metrics(facts))).replace('_', ' ')} "
     items = [
         {
             "where": str(data.where[example]),
-            "caption": _short(said[index]["prediction"])
+            "caption": f"{said_as}{_short(said[index]['prediction'])}"
             + (f"; the truth: {_short(truth[index])}" if data.answered else ""),
             "shown": shown,
         }

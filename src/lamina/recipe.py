@@ -103,6 +103,15 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
 
 
+def _in_words(hint: Any) -> str:
+    """What a value may be: "int or none", or "one of red, green"."""
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    if get_args(hint):
+        return " or ".join(map(_in_words, get_args(hint)))
+    return "none" if hint is type(None) else str(hint.__name__)
+
+
 def changed(plan: Plan, overrides: dict[str, Any]) -> Plan:
     """The plan with those fields replaced that are given (not None)."""
     return with_fields(plan, {name: value for name, value in overrides.items() if value is not None})
@@ -122,9 +131,8 @@ def _check(values: dict[str, Any], hints: dict[str, Any], what: str, written: st
             raise unknown(what, name, hints)
     for name, value in values.items():
         if not _fits(value, hints[name]):
-            wanted = str(hints[name]).replace("typing.Literal", "one of ").replace("<class '", "").replace("'>", "")
             raise OptionError(
-                f"{value!r} was given; it must be {wanted}.",
+                f"{value!r} was given; it must be {_in_words(hints[name])}.",
                 written.format(name if " " in written else name.replace("_", "-")),
                 "Change it.",
             )

@@ -124,8 +124,11 @@ def show_rows(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
 
 
-def show_summary(path: Path, result: dict[str, Any], part: str, findings: list[Finding], seconds: float) -> None:
-    """What train and evaluate end with, on standard output: scores, verdict, findings, report, and what to do next."""
+def show_summary(
+    path: Path, result: dict[str, Any], part: str, findings: list[Finding], seconds: float, next_step: str
+) -> None:
+    """What train and evaluate end with, on standard output: scores, verdict, findings, report, and what to do next, a command
+    with {} for the run."""
     out = Console()
     warnings = sum(finding.severity != "note" for finding in findings)
     page = f"{escape(str(path / 'report' / 'index.html'))}   [dim](in {duration(seconds)})[/]"
@@ -133,7 +136,7 @@ def show_summary(path: Path, result: dict[str, Any], part: str, findings: list[F
         "Verdict": escape(result["verdict"]),
         "Findings": f"{len(findings)}, {warnings} of them warnings or worse",
         "Report": page,
-        "Next": f"lamina predict {escape(shlex.quote(str(path)))} INPUT...",
+        "Next": next_step.format(escape(shlex.quote(str(path)))),
     }
     out.print()
     out.print(scores_table(result, f"Scores on {escape(part)}, {result['examples']:,} examples"))

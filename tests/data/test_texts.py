@@ -84,14 +84,14 @@ def test_a_large_file_without_a_line_end(tmp_path: Path) -> None:
 
 
 def test_places_are_lines_of_the_file(tmp_path: Path) -> None:
-    data = read(Source(write(tmp_path, LINE * 300)))
+    data = read(Source(write(tmp_path, LINE * 3000)))
     assert data.where[0].startswith("book.txt:1-")
     line = 1
     for where, passage in zip(data.where, passages(data), strict=True):
         begin, end = map(int, where.partition(":")[2].split("-"))
         assert (begin, end) == (line, line + passage.text.count("\n") - 1)
         line = end + 1
-    assert line == 301
+    assert line == 3001
     assert read(Source(write(tmp_path, "one line only " * 3))).where.tolist() == ["book.txt:1"]
 
 
@@ -219,6 +219,11 @@ def test_a_column_called_text_is_the_one(tmp_path: Path) -> None:
 def test_what_tables_are_claimed(tmp_path: Path, table: str, strength: float | None) -> None:
     found = recognised(Source(write(tmp_path, table, "t.csv")))
     assert (None if found is None else found[0]) == strength
+
+
+def test_fields_that_hold_several_values_are_no_columns(tmp_path: Path) -> None:
+    source = Source(write(tmp_path, rows({"text": "Short.", "meta": {"a": 1}, "tags": ["b"]}) * 3, "t.jsonl"))
+    assert recognised(source) == (0.9, 'its only column, "text", holds texts')
 
 
 def test_long_cells_are_looked_at_whole(tmp_path: Path) -> None:

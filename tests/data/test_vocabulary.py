@@ -120,6 +120,7 @@ def test_punctuation_apart_means_that_words_are_split() -> None:
     assert (vocabulary.kind, vocabulary.distributed) == ("words", True)
     assert "spaces stand around its punctuation" in said
     assert choose(["it's here, and there.\n" * 20])[0].kind == "characters"
+    assert choose(["it's here , and there .\n" * 10 + "it's here, and there.\n" * 10])[0].kind == "characters"
     assert choose(["it 's here , and there .\n"])[0].kind == "characters"  # too little to tell
     assert choose(["Some say <unk> once. " + NATURAL * 1000])[0].kind == "characters"
 
@@ -207,6 +208,7 @@ def test_learning_byte_pairs_is_repeatable_silent_and_bears_a_fork() -> None:
         "vocabulary.encode(words)\n"
         "if os.fork() == 0: vocabulary.encode(words); os._exit(0)\n"
         "os.wait(); print(hashlib.sha256(vocabulary.pairs.encode()).hexdigest(), 'huggingface_hub' in sys.modules)\n"
+        "print(os.environ['TOKENIZERS_PARALLELISM'])  # versions before 0.23 warn at the fork without\n"
     )
     environment = {name: value for name, value in os.environ.items() if name != "TOKENIZERS_PARALLELISM"}
     runs = [
@@ -216,7 +218,7 @@ def test_learning_byte_pairs_is_repeatable_silent_and_bears_a_fork() -> None:
         for seed in ("1", "2")
     ]
     assert runs[0].stdout == runs[1].stdout != ""
-    assert runs[0].stdout.split()[1] == "False"
+    assert runs[0].stdout.split()[1:] == ["False", "false"]
     assert [run.stderr for run in runs] == ["", ""]
 
 

@@ -342,8 +342,8 @@ def _tokenizer(pairs: str) -> Any:
 
 
 def _one_thread() -> None:
-    """Let ``tokenizers`` start no threads, for it warns when a process forks that did; texts are encoded in threads of our own
-    (``building``). A hack, because it asks the environment only."""
+    """Let ``tokenizers`` start no threads: before 0.23 it warns when a process forks that did. Texts are encoded in threads of
+    our own (``building``). A hack, because it asks the environment only."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 

@@ -7,6 +7,7 @@ Answer    how well a text is foreseen; `lamina generate` continues a prompt
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
@@ -83,7 +84,10 @@ class LanguageModelling(Task):
             "documents": documents,
             "tokens": int(counts.sum()),
             "classes": classes.tolist(),
-            "class_names": [f"the {ends[0]:,} most frequent", *(f"rank up to {end:,}" for end in ends[1:])],
+            "class_names": [
+                f"the {ends[0]:,} most frequent",
+                *(f"ranks {a + 1:,} to {b:,}" for a, b in pairwise(ends)),
+            ],
             "bytes": vocabulary.bytes_of().tolist(),
             "notes": [why, f"The training part has {counts.sum():,} tokens of {np.count_nonzero(counts):,} kinds."],
         }
@@ -157,7 +161,7 @@ class LanguageModelling(Task):
     def baselines(self, facts: Facts) -> dict[str, Baseline]:
         """How often tokens come, and an n-gram model."""
         words = facts["vocabulary"]["kind"] == "words"
-        return {"unigram": baselines.unigram, "kneser_ney": baselines.kneser_ney(5 if words else 7)}
+        return {"unigram": baselines.unigram, "n-gram_model": baselines.kneser_ney(5 if words else 7)}
 
     def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
         """Scores by how frequent tokens are."""
