@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lamina.records import Epoch as Epoch
     from lamina.records import Step as Step
     from lamina.run import Run as Run
+    from lamina.sampling import Sampling as Sampling
     from lamina.tasks.task import Task as Task
     from lamina.training import check as check
     from lamina.training import repeat as repeat
@@ -60,6 +61,7 @@ _HOMES = {
     "Plan": "plan",
     "Run": "run",
     "RunError": "errors",
+    "Sampling": "sampling",
     "Score": "metrics.metric",
     "Source": "data.data",
     "Step": "records",

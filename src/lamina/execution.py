@@ -1,5 +1,6 @@
 """Execution: on which device, in which precision and layout, with how many threads a network is run."""
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -60,6 +61,9 @@ class Execution:
         if self.compiled and network._compiled_call_impl is None:
             # Otherwise compiled sums over threads differ from run to run.
             torch.use_deterministic_algorithms(True, warn_only=True)
+            logging.getLogger("torch.utils.cpp_extension").setLevel(
+                logging.ERROR
+            )  # it wonders where CUDA is, on a CPU too
             network.compile()
         return network.to(memory_format=order)
 

@@ -1,5 +1,6 @@
 """Heads: what stands between a backbone's features and a task's outputs."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamina.batch import Tensors
-from lamina.layers.linear_cross_entropy import linear_cross_entropy
+from lamina.layers.linear_cross_entropy import IGNORED, linear_cross_entropy
 
 STRETCH = 256  # tokens that are scored at a time
 
@@ -101,25 +102,38 @@ class TableHead(nn.Module):
 class LanguageModel(nn.Module):
     """A backbone that reads tokens, and what it says of the next one: its features times the embedding, and a bias.
 
-    The embedding serves twice, to read tokens and to say them (Press & Wolf 2017; Inan et al. 2017).
+    The embedding serves twice, to read tokens and to say them (Press & Wolf 2017; Inan et al. 2017). Of a large vocabulary,
+    training compares the token that follows with some others only (Jean et al. 2015), see ``candidates``.
     """
 
     backbone: Any
     classes: Tensor
     bytes: Tensor
+    frequent: Tensor
 
-    def __init__(self, backbone: nn.Module, classes: Sequence[int], sizes: Sequence[int]) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        classes: Sequence[int],
+        sizes: Sequence[int],
+        frequent: Sequence[int] = (),
+        drawn: int = 0,
+    ) -> None:
         """Put it on a backbone for ``Tokens``.
 
         Args:
             backbone: with ``embedding``, ``start`` and ``window``.
             classes: of each token: in which class of tokens it is counted.
             sizes: of each token: how many bytes of text it stands for.
+            frequent: tokens with which training always compares, where it does not with all.
+            drawn: how many of the others are drawn for each step; 0 to compare with all.
         """
         super().__init__()
+        self.drawn = drawn
         self.backbone = backbone
         self.bias = nn.Parameter(torch.zeros(len(classes)))
         self.register_buffer("classes", torch.tensor(classes), persistent=False)
+        self.register_buffer("frequent", torch.tensor(frequent, dtype=torch.int64), persistent=False)
         self.register_buffer("bytes", torch.tensor(sizes, dtype=torch.float64), persistent=False)
 
     def forward(self, tokens: Tensor, following: Tensor | None = None, **carried: Tensor) -> tuple[Tensor, Tensors]:
@@ -134,8 +148,36 @@ class LanguageModel(nn.Module):
         weight = self.backbone.embedding.weight
         if following is None:
             return functional.linear(features, weight, self.bias), carried
-        nats = linear_cross_entropy(features.flatten(0, 1), weight, self.bias, following.flatten())
-        return nats.view(following.shape), carried
+        if not self.training or not self.drawn:
+            return linear_cross_entropy(features, weight, self.bias, following), carried
+        tokens, factor, place = self.candidates(following)
+        return linear_cross_entropy(features, weight[tokens], self.bias[tokens] + factor, place), carried
+
+    def candidates(self, following: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """With which tokens a training step compares: the frequent ones, those that follow, and some of the others.
+
+        The others are drawn evenly, and each stands for as many as were not drawn: so the sum of which the softmax divides by
+        is right on average.
+
+        Args:
+            following: token ids; ``IGNORED`` where nothing is asked.
+
+        Returns:
+            (candidates,) token ids; (candidates,) what is added to their logits; and where each following token stands among
+            them, of the shape of ``following``.
+        """
+        asked = following >= 0
+        certain = torch.zeros(len(self.bias), dtype=torch.bool, device=following.device)
+        certain[self.frequent] = True
+        certain[following[asked]] = True
+        known, others = certain.nonzero()[:, 0], (~certain).nonzero()[:, 0]
+        some = others[torch.randperm(len(others), device=others.device)[: self.drawn]]
+        tokens = torch.cat([known, some])
+        factor = torch.zeros(len(tokens), device=tokens.device)
+        factor[len(known) :] = math.log(len(others) / max(1, len(some)) or 1)
+        place = torch.full_like(certain, IGNORED, dtype=torch.int64)
+        place[known] = torch.arange(len(known), device=known.device)
+        return tokens, factor, torch.where(asked, place[following.clamp(min=0)], following)
 
     def score(self, tokens: Tensor, tokens_lengths: Tensor, before: Tensor, before_lengths: Tensor) -> Tensor:
         """Predict each token from all before it; those ``before`` the text are read, too, but do not count.

@@ -9,34 +9,17 @@ Out: features (rows, length, width), and the state after the last token.
     the state   is carried across the windows of the stream   (Mikolov et al. 2010)
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from lamina.batch import Tensors
-from lamina.layers.recurrent import Dropout, Recurrent
+from lamina.layers.recurrent import SIZES as SIZES
+from lamina.layers.recurrent import Dropout, Recurrent, Size, dropout_of, window
+from lamina.layers.recurrent import default_size as default_size
+from lamina.layers.recurrent import plan as plan
 from lamina.layers.shapes import Tokens
-from lamina.plan import Plan
-
-
-@dataclass(frozen=True)
-class Size:
-    """How wide, how many layers deep."""
-
-    width: int
-    layers: int
-
 
 takes = Tokens
-SIZES = {
-    "tiny": Size(width=128, layers=1),
-    "small": Size(width=256, layers=2),
-    "medium": Size(width=512, layers=2),
-    "large": Size(width=1024, layers=3),
-}
-DROPOUT = Dropout(words=0.1, inputs=0.3, between=0.2, outputs=0.4, weights=0.3)
-WINDOW = 70  # tokens through which a gradient flows back
 
 
 class Network(Recurrent):
@@ -44,7 +27,7 @@ class Network(Recurrent):
 
     def __init__(self, shape: Tokens, size: Size, dropout: Dropout) -> None:
         layers = [nn.LSTM(size.width, size.width, batch_first=True) for _ in range(size.layers)]
-        super().__init__(shape.vocabulary, size.width, layers, ("hidden", "cell"), dropout, WINDOW)
+        super().__init__(shape.vocabulary, size.width, layers, ("hidden", "cell"), dropout, window(shape))
         for layer in layers:
             forget = slice(size.width, 2 * size.width)
             with torch.no_grad():
@@ -59,17 +42,6 @@ class Network(Recurrent):
         return self.read(tokens, before)
 
 
-def default_size(shape: Tokens, examples: int) -> str:
-    """Small for a corpus that is read in minutes, medium from a million tokens on."""
-    return "small" if examples * WINDOW < 500_000 else "medium"
-
-
-def plan(shape: Tokens, examples: int) -> Plan:
-    """How this family trains best."""
-    return Plan(30, None, 32, lr=3e-3, weight_decay=1e-2, clip=0.5, warmup=0.1)
-
-
 def build(shape: Tokens, size: str, dropout: float | None = None) -> nn.Module:
     """Build the network for this vocabulary; ``dropout`` is that of the features, and the others follow in proportion."""
-    scaled = DROPOUT if dropout is None else DROPOUT.scaled(dropout / DROPOUT.outputs)
-    return Network(shape, SIZES[size], scaled)
+    return Network(shape, SIZES[size], dropout_of(dropout))

@@ -35,6 +35,9 @@ from lamina.sampling import Sampling, draw
 from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
 
 RANKS = (10, 100, 1_000, 10_000)  # of tokens by frequency, at which a class of tokens ends
+FREQUENT = 2  # the last class of tokens with which each training step compares: the 1,000 most frequent
+LARGE = 4096  # tokens of a vocabulary beyond which a training step does not compare with all
+NEGATIVES = 1000  # rare tokens with which it compares then
 SAMPLE = {"characters": 240, "words": 60, "bytepairs": 80}  # tokens that the network writes after each epoch
 TINY = 120_000  # characters
 
@@ -51,6 +54,9 @@ class LanguageModelling(Task):
     """Most kinds of tokens, of words or byte pairs; chosen by the amount of text otherwise."""
     window: int | None = None
     """Tokens of a training window; what suits the network otherwise."""
+    negatives: int | None = None
+    """Of how many rare tokens, drawn anew, a training step learns that they do not follow; 0 for all. 1,000 where the
+    vocabulary has more than 4,096 tokens, otherwise all."""
 
     @classmethod
     def claim(cls, source: Source) -> Claim | None:
@@ -120,7 +126,9 @@ class LanguageModelling(Task):
 
     def network(self, backbone: nn.Module, facts: Facts) -> nn.Module:
         """Tokens → backbone → logits by the embedding."""
-        return LanguageModel(backbone, facts["classes"], facts["bytes"])
+        drawn = NEGATIVES if self.negatives is None and len(facts["bytes"]) > LARGE else self.negatives or 0
+        frequent = [token for token, kind in enumerate(facts["classes"]) if kind <= FREQUENT]
+        return LanguageModel(backbone, facts["classes"], facts["bytes"], frequent, drawn)
 
     def feed(self, store: Store, rows: Tensor, network: nn.Module) -> Feed:
         """The training passages as one stream, in windows; those of a recurrent network continue one another."""
