@@ -34,7 +34,7 @@ class Batch:
 
     def pinned(self) -> "Batch":
         """The same batch in memory from which an accelerator copies while it computes."""
-        return self._each(Tensor.pin_memory)
+        return self._each(lambda tensor: tensor.pin_memory() if tensor.device.type == "cpu" else tensor)
 
     def pieces(self, count: int) -> list["Batch"]:
         """Cut into at most ``count`` batches of nearly equal length (micro-batches)."""

@@ -1,6 +1,7 @@
 """Language modelling: every token is foreseen once, from what stands before it; what is written is what the network says."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,14 @@ from lamina.data.split import complete
 from lamina.data.store import columns_of, gathered
 from lamina.data.texts import Passage
 from lamina.data.vocabulary import END
+from lamina.descent import descend
 from lamina.errors import OptionError
 from lamina.layers.heads import STRETCH, LanguageModel
 from lamina.metrics.language import BYTES, HITS, NATS, TOKENS
+from lamina.model import encoded
+from lamina.plan import Plan
 from lamina.sampling import Sampling
+from lamina.state import State
 from lamina.tasks.image_classification import ImageClassification
 from lamina.tasks.language_modelling import LanguageModelling
 from lamina.tasks.task import Facts
@@ -143,6 +148,44 @@ def test_an_end_that_is_drawn_ends_the_text(read: tuple[LanguageModelling, Data,
     with torch.no_grad():
         network.bias[END] = 1e6
     assert written(task, network, facts, ["The ", "A longer one"], Sampling(tokens=50)) == ["", ""]
+
+
+@pytest.mark.parametrize("name", ["lstm", "rnn"])
+@pytest.mark.parametrize("pieces", [2, 3])
+def test_what_is_carried_does_not_depend_on_micro_batches(
+    name: str, pieces: int, read: tuple[LanguageModelling, Data, Facts]
+) -> None:
+    task, data, facts = read
+    store = encoded(task, facts, data)
+    reached = []
+    for micro_batches in (1, pieces):
+        network = network_of(name, task, facts)  # in evaluation mode: dropout would draw other masks
+        feed = task.feed(store, store.rows_of(data, "train"), network)
+        plan = Plan(optimizer="sgd", momentum=0.0, batch_size=7, micro_batches=micro_batches)
+        state = State(network, plan, feed)
+        for picked in state.batches()[:3]:
+            descend(state, task, replace(feed.batch(picked), carried=state.carried), 1e-3, True)
+        reached.append(state)
+    one, cut = reached
+    assert one.carried
+    for key, tensor in one.carried.items():
+        assert len(tensor) == 7
+        assert bool(tensor.any())
+        torch.testing.assert_close(cut.carried[key], tensor, rtol=1e-4, atol=1e-6)
+
+
+@each_network
+def test_reading_on_from_what_was_carried_is_reading_it_whole(
+    name: str, read: tuple[LanguageModelling, Data, Facts]
+) -> None:
+    task, _, facts = read
+    network = network_of(name, task, facts)
+    tokens = torch.randint(2, len(facts["bytes"]), (2, 40), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        whole, _ = network(tokens, **network.backbone.start(2))
+        first, carried = network(tokens[:, :25], **network.backbone.start(2))
+        second, _ = network(tokens[:, 25:], **carried)
+    torch.testing.assert_close(torch.cat([first, second], 1), whole, rtol=1e-4, atol=1e-4)
 
 
 def test_a_task_that_makes_nothing_up_says_so() -> None:

@@ -57,7 +57,8 @@ class Stream(Feed):
     def batch(self, picked: Tensor) -> Batch:
         """``tokens`` and the ``following`` ones, (windows, longest of them) int64; what lies beyond a window is ``IGNORED``."""
         longest = max(1, int(picked[:, 1].max()))
-        places = torch.arange(longest + 1)
+        picked = picked.to(self.tokens.device)
+        places = torch.arange(longest + 1, device=picked.device)
         found = self.tokens[(picked[:, :1] + places) % len(self.tokens)].long()  # (windows, longest + 1)
         outside = places[:-1] >= picked[:, 1:]
         return Batch({"tokens": found[:, :-1]}, {"following": found[:, 1:].masked_fill(outside, IGNORED)})
