@@ -20,7 +20,7 @@ from lamina.findings import Finding
 
 PASSAGE = 4096  # characters of a passage, about
 CONTEXT = 1024  # characters before a passage that it knows, at most
-FEW_PASSAGES = 200  # where there would be fewer, passages are shorter: something must be left to validate and to test
+FEW_PASSAGES = 100  # where there would be fewer, passages are shorter: something must be left to validate and to test
 SHORTEST = 64  # characters; below that nothing is made shorter
 WHOLE = 20  # documents from which on they stay whole in a split; fewer are split in their order
 

@@ -68,7 +68,7 @@ class Dropout:
         return Dropout(*[min(0.9, value * factor) for value in values])
 
 
-DROPOUT = Dropout(words=0.05, inputs=0.2, between=0.15, outputs=0.3, weights=0.2)
+DROPOUT = Dropout(words=0.075, inputs=0.225, between=0.15, outputs=0.3, weights=0.225)
 
 
 def dropout_of(outputs: float | None) -> Dropout:

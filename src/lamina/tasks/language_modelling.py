@@ -39,7 +39,7 @@ FREQUENT = 2  # the last class of tokens with which each training step compares:
 LARGE = 4096  # tokens of a vocabulary beyond which a training step does not compare with all
 NEGATIVES = 1000  # rare tokens with which it compares then
 SAMPLE = {"characters": 240, "words": 60, "bytepairs": 80}  # tokens that the network writes after each epoch
-TINY = 120_000  # characters
+TINY = 60_000  # characters
 
 
 @dataclass(frozen=True)
