@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from lamina import find
 from lamina.data.data import Data
@@ -58,18 +59,21 @@ def test_a_passage_is_scored_as_reading_it_whole_would(name: str, read: tuple[La
     task, data, facts = read
     network = network_of(name, task, facts)
     text = "".join(passage.text for passage in data.raws)[: 3 * STRETCH]
-    short, long = Passage(text[:100], "", True, False), Passage(text[100:700], text[:100], False, False)
-    found = scored(network, task, facts, [short, long])
-    tokens = torch.tensor([END, *task.encode(np.array([Passage(text[:700], "", True, False)]), facts)["tokens"][0]])
-    with torch.inference_mode():
-        logits, _ = network(tokens[None, :-1], **network.backbone.start(1))
-    nats = torch.nn.functional.cross_entropy(logits[0], tokens[1:], reduction="none")
-    hits = (logits[0].argmax(1) == tokens[1:]).double()
-    for sums, part in zip(found.sum(1), (slice(100), slice(100, 700)), strict=True):
-        assert float(sums[NATS]) == pytest.approx(float(nats[part].sum()), rel=1e-4)
-        assert float(sums[HITS]) == float(hits[part].sum())
-        assert float(sums[TOKENS]) == len(nats[part])
-        assert float(sums[BYTES]) == len(text[part].encode())
+    passages = [Passage(text[:100], "", True, False), Passage(text[100:700], text[:100], False, False)]
+    found = scored(network, task, facts, passages)
+    every = torch.from_numpy(task.encode(np.array([Passage(text[:700], "", True, False)]), facts)["tokens"][0]).long()
+    for sums, (tokens, known) in zip(
+        found.sum(1), ((torch.cat([torch.tensor([END]), every[:100]]), 1), (every, 100)), strict=True
+    ):
+        with torch.inference_mode():
+            logits, _ = network(tokens[None, :-1], **network.backbone.start(1))
+        said, truth = logits[0, known - 1 :], tokens[known:]
+        assert float(sums[NATS]) == pytest.approx(
+            float(functional.cross_entropy(said, truth, reduction="sum")), rel=1e-4
+        )
+        assert float(sums[HITS]) == float((said.argmax(1) == truth).sum())
+        assert float(sums[TOKENS]) == len(truth)
+        assert float(sums[BYTES]) == len(text[100 * (known == 100) : 100 + 600 * (known == 100)].encode())
 
 
 def test_every_token_of_the_test_part_counts_once(read: tuple[LanguageModelling, Data, Facts]) -> None:
