@@ -54,7 +54,8 @@ def by_lamina(asked: Any) -> Result:
             (Path(place) / f"words.{part}.txt").write_text("<unk> " + share, encoding="utf-8")
         training.train(
             Path(place), network="lstm", size="small", dropout=DROPOUT, epochs=asked.epochs, batch_size=LANES,
-            options={"tokens": "words", "window": WINDOW}, plan={"optimizer": "adamw", "clip": 1.0, "ema": None},
+            options={"tokens": "words", "window": WINDOW, "negatives": 0},
+            plan={"optimizer": "adamw", "clip": 1.0, "ema": None},
             seed=asked.seed, out=Path(place) / "run", watch=watch, accept=("leak.duplicate",),
         )  # fmt: skip
         tokens = lamina.load(Path(place) / "run").facts["tokens"]

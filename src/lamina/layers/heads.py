@@ -153,6 +153,10 @@ class LanguageModel(nn.Module):
         tokens, factor, place = self.candidates(following)
         return linear_cross_entropy(features, weight[tokens], self.bias[tokens] + factor, place), carried
 
+    def extra_repr(self) -> str:
+        """What decides the cost of a step, beside the modules inside."""
+        return f"frequent={len(self.frequent)}, drawn={self.drawn}"
+
     def candidates(self, following: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """With which tokens a training step compares: the frequent ones, those that follow, and some of the others.
 

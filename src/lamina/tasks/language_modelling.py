@@ -228,7 +228,9 @@ def _continued(network: LanguageModel, given: list[list[int]], wish: Sampling) -
     while True:
         logits, carried = network(read, **carried)
         longest = max(map(len, said))
-        known = torch.tensor([ids + [-1] * (longest - len(ids)) for ids in said])
+        known = torch.tensor(
+            [[-1, *ids[1:]] + [-1] * (longest - len(ids)) for ids in said]
+        )  # END begins, but did not come
         drawn = draw(logits[:, -1], known, wish, generator).tolist()
         place = len(said[0])
         drawn = [ids[place] if place < len(ids) else token for ids, token in zip(given, drawn, strict=True)]
