@@ -10,9 +10,7 @@ from torch import Tensor
 from lamina.batch import Batch
 from lamina.data.feed import Feed
 from lamina.data.ragged import Ragged
-
-IGNORED = -100
-"""Stands for a following token that does not count, as in PyTorch's cross-entropy."""
+from lamina.layers.linear_cross_entropy import IGNORED as IGNORED
 
 
 class Stream(Feed):
