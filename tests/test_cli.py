@@ -112,7 +112,6 @@ def test_help_loads_nothing_heavy() -> None:
         (["train", "--resume", "x", "--dropout", "0"], 2, "--dropout cannot be given with --resume"),
         (["train", "--recipe", "x", "--epochs", "2"], 2, "--epochs cannot be given with --recipe"),
         (["predict", "nowhere", "x"], 4, "no such run"),
-        (["predict", "nowhere", "x", "--out", "a.txt"], 2, "must end in"),
         (["evaluate", "nowhere"], 4, "no such run"),
         (["report", "nowhere"], 4, "no such run"),
         (["explain", "nowhere"], 4, "no such run"),
@@ -172,6 +171,14 @@ def test_train_says_what_programs_and_people_need(lamina: Any, table: Path, tmp_
     rows = lamina("runs", tmp_path, "--json").json["runs"]
     assert {Path(row["run"]).name: row["state"] for row in rows} == dict.fromkeys(("one", "two", "three"), "proved")
     assert lamina(*words, "--out", tmp_path / "one").code == 4
+
+
+@TABLE_RUN
+def test_answers_are_written_in_a_form_that_the_task_has(lamina: Any, trained: Trained, tmp_path: Path) -> None:
+    said = lamina("predict", str(trained.model.path), "x", "--out", str(tmp_path / "a.txt"))
+    assert said.code == 2
+    assert 'ends in ".txt"' in said.err
+    assert ".jsonl" in said.err
 
 
 @TABLE_RUN

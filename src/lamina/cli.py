@@ -7,8 +7,9 @@ damaged · 5 training could not go on · 6 some inputs of ``predict`` could not 
 import os
 import sys
 import time
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -152,23 +153,31 @@ def predict(
     inputs: Annotated[
         list[str], typer.Argument(metavar="INPUT...", help="Files, folders or tables.", show_default=False)
     ],
-    out: Annotated[Path | None, typer.Option(help="A .csv or .jsonl file; standard output otherwise.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A .csv or .jsonl file, or a form of the task's own; standard output otherwise.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Answer for new INPUTs, in their order; one that cannot be read gets an error of its own.
 
     Example: lamina predict runs/flowers-1 new/ --out answers.csv
     """
-    from lamina.answers import write_answers
+    from lamina.answers import write_answers, write_whole
     from lamina.model import load
     from lamina.terminal import watching
 
-    if out is not None and out.suffix not in (".csv", ".jsonl"):
-        raise OptionError("its name must end in .csv or .jsonl.", str(out), "Rename it.")
     with watching(as_json or out is None) as watch:
         model = load(run)
-        answers = model.stream(inputs, lambda done, total: watch.progress("predicting", done, total))
-        done, failed = write_answers(answers, out, "jsonl" if as_json else "csv")
+        report = partial(watch.progress, "predicting")
+        if out is None or out.suffix in (".csv", ".jsonl"):
+            form: Literal["csv", "jsonl"] = "jsonl" if as_json else "csv"
+            done, failed = write_answers(model.stream(inputs, report), out, form, model.task.rows)
+        elif out.suffix in model.task.forms:
+            done, failed = write_whole(lambda path: model.write(inputs, path, report), out)
+        else:
+            known = {".csv": "a table", ".jsonl": "a line of JSON per answer"} | model.task.forms
+            forms = ", ".join(f"{ending or 'no ending'} ({what})" for ending, what in known.items())
+            raise OptionError(f'its name ends in "{out.suffix}".', str(out), f"Answers can be written as {forms}.")
     if as_json:
         print_json({"run": str(run), "predictions": done, "errors": failed, "out": None if out is None else str(out)})
     elif out is not None:

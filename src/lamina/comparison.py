@@ -101,7 +101,7 @@ def compare(
         )
     (one, groups), (two, _) = _rows(first, part), _rows(second, part)
     if metrics is None:
-        metrics = Recipe.of(first).task.metrics(first.read("facts.json"))
+        metrics = Recipe.of(first).task.metrics(first.facts())
     shared = {name: metric for name, metric in metrics.items() if name in one and name in two}
     if not shared:
         raise _unlike("they have no metric in common.", first, second, "Evaluate both anew.")

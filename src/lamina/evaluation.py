@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lamina.batch import Batch, Tensors
+from lamina.data.ragged import joined
 from lamina.data.store import Store
 from lamina.execution import Execution
 from lamina.memory import in_pieces
@@ -21,7 +22,7 @@ class Evaluation:
     rows: dict[str, Tensor]
     """Per metric, (examples, k)."""
     outputs: Tensor
-    """(examples, ...), float32 on the CPU."""
+    """(examples, ...), float32 on the CPU; what is shorter than the longest example is padded with zeros."""
     targets: Tensors
     """(examples, ...) each, on the CPU."""
 
@@ -41,8 +42,8 @@ def evaluate(
     for said, asked in answered(network, task, store.batch, rows, batch_size, execution):
         outputs.append(said)
         targets.append({name: tensor.cpu() for name, tensor in asked.items()})
-    together = {name: torch.cat([piece[name] for piece in targets]) for name in targets[0]}
-    said = torch.cat(outputs)
+    together = {name: joined([piece[name] for piece in targets]) for name in targets[0]}
+    said = joined(outputs)
     return Evaluation({name: metric.observe(said, together) for name, metric in metrics.items()}, said, together)
 
 

@@ -44,7 +44,7 @@ class Model:
         self.run = run
         self.recipe = Recipe.of(run)
         self.task = self.recipe.task
-        self.facts: Facts = run.read("facts.json")
+        self.facts: Facts = run.facts()
         self.network = build(self.recipe, self.facts, network)
         file = run.path / "best.safetensors"
         try:
@@ -90,11 +90,12 @@ class Model:
 
     def stream(self, inputs: Sequence[Any], report: Report | None = None) -> Iterator[Answer]:
         """The answers of ``predict``, as they come; memory stays flat however many there are."""
+        yield from self._streamed(*self.task.gather(inputs, self.facts), report)
+
+    def write(self, inputs: Sequence[Any], out: Path, report: Report | None = None) -> tuple[int, int]:
+        """Write the answers of ``predict`` in one of the task's ``forms``; how many there were, and how many were errors."""
         raws, where = self.task.gather(inputs, self.facts)
-        for start in range(0, len(raws), AT_ONCE):
-            yield from self._answers(raws[start : start + AT_ONCE], where[start : start + AT_ONCE])
-            if report:
-                report(min(start + AT_ONCE, len(raws)), len(raws))
+        return self.task.write(zip(raws, self._streamed(raws, where, report), strict=True), out)
 
     def evaluate(self, data: Any = None, target: str | None = None, report: Report | None = None) -> dict[str, Any]:
         """Scores with intervals on the run's own test part, or on other labelled data.
@@ -156,6 +157,12 @@ class Model:
             self.network, self.task, self.facts, data, store, self.run, recipe.execution, batch_size, name, reads
         )
 
+    def _streamed(self, raws: Raws, where: np.ndarray, report: Report | None) -> Iterator[Answer]:
+        for start in range(0, len(raws), AT_ONCE):
+            yield from self._answers(raws[start : start + AT_ONCE], where[start : start + AT_ONCE])
+            if report:
+                report(min(start + AT_ONCE, len(raws)), len(raws))
+
     def _answers(self, raws: Raws, where: np.ndarray) -> Iterator[Answer]:
         arrays, good, bad = encode_each(raws, lambda some: self.task.encode(some, self.facts))
         answers: dict[int, Answer] = {}
@@ -216,7 +223,10 @@ def family_of(recipe: Recipe, facts: Facts) -> tuple[ModuleType, Shape]:
 
 def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None, name: str = "") -> Store:
     """The store of ``data``, which people call ``name``; made where it is not there yet."""
-    decides = {"task": repr(task), "code": find.code_of(type(task)), "facts": facts, "format": FORMAT}
+    taught = {
+        name: fact for name, fact in facts.items() if name != "settled"
+    }  # what came after training encodes nothing
+    decides = {"task": repr(task), "code": find.code_of(type(task)), "facts": taught, "format": FORMAT}
     return prepare(
         data, lambda raws: task.encode(raws, facts), lambda given: task.target(given, facts), decides, report,
         name, find.name_of(type(task)),

@@ -150,20 +150,22 @@ def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found:
     said = task.decode(found.outputs, facts)
     truth = data.answers[examples]
     order = torch.argsort(ranking, descending=True, stable=True).tolist()
-    wrong = [i for i in order if not data.answered or said[i]["prediction"] != truth[i]]
+    wrong = [i for i in order if not data.answered or (ranking[i] > 0 and said[i]["prediction"] != truth[i])]
     worst = np.array(wrong[:MISTAKES], dtype=int)
     if not len(worst):
         return []
     chosen = examples[worst]
     said_as = "" if data.answered else f"{next(iter(task.metrics(facts))).replace('_', ' ')} "
+    pictured = task.show(data.raws[chosen], facts, truth[worst], [said[index] for index in worst])
     items = [
         {
             "where": str(data.where[example]),
-            "caption": f"{said_as}{_short(said[index]['prediction'])}"
+            "caption": shown.get("caption")
+            or f"{said_as}{_short(said[index]['prediction'])}"
             + (f"; the truth: {_short(truth[index])}" if data.answered else ""),
             "shown": shown,
         }
-        for index, example, shown in zip(worst, chosen, task.show(data.raws[chosen], facts), strict=True)
+        for index, example, shown in zip(worst, chosen, pictured, strict=True)
     ]
     if not data.answered:
         return [

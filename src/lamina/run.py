@@ -3,6 +3,7 @@ live object. This module is the only reader and writer of its files.
 
     recipe.json          all that is needed to repeat the run: data, split, task, network, plan, execution
     facts.json           what the training part taught: classes, columns, means
+    settled.json         what the validation part decided after training, where the task has such things
     environment.json     versions, machine, command, date
     layers.json          the network's layers: name, type, output shape, parameters, FLOPs per example
     log.jsonl            one JSON object a line: {"kind": "note" | "finding" | "step" | "epoch" | "end", ...}
@@ -75,6 +76,11 @@ class Run:
             raise RunError("the file is not there; the run did not get that far.", str(file), "Resume it.") from None
         except (ValueError, OSError) as error:
             raise RunError(f"the file cannot be read ({error}).", str(file), "Restore it, or train again.") from None
+
+    def facts(self) -> dict[str, Any]:
+        """What the training part taught; and, as ``settled``, what the validation part decided, once it has."""
+        facts: dict[str, Any] = self.read("facts.json")
+        return facts | {"settled": self.read("settled.json")} if self.has("settled.json") else facts
 
     def has(self, name: str) -> bool:
         """Whether the run has a file of that name."""

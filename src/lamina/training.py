@@ -17,6 +17,7 @@ from torch import nn
 from lamina import find
 from lamina.data.data import Source
 from lamina.errors import RunError, TrainingError, unknown
+from lamina.evaluation import evaluate
 from lamina.execution import Device, Execution, Precision, default_device
 from lamina.findings import Finding
 from lamina.interrupt import Interrupt, InterruptError
@@ -218,11 +219,22 @@ def conclude(prepared: Prepared, watch: Watch) -> Model:
     run, recipe = prepared.run, prepared.recipe
     own = prepared.network if recipe.network == "own" else None
     model = Model(run, own)
+    settle(prepared, model)
     watch.say("Proving the best weights on the test part, beside the baselines.")
     reads = run.count_test_read("train")
     model.prove(prepared.data, prepared.store, "test", reads)
     model.report()
     return model
+
+
+def settle(prepared: Prepared, model: Model) -> None:
+    """Let the validation part decide, by the best weights, what the task leaves to it; kept in the run."""
+    task, recipe, store = prepared.recipe.task, prepared.recipe, prepared.store
+    if type(task).settle is not Task.settle:
+        rows = store.rows_of(prepared.data, "valid")
+        found = evaluate(model.network, task, {}, store, rows, recipe.plan.batch_size, recipe.execution)
+        prepared.run.write("settled.json", task.settle(found.outputs, found.targets, model.facts))
+        model.facts = prepared.run.facts()
 
 
 def learn(prepared: Prepared, watch: Watch) -> Finding | None:

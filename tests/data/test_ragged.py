@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from torch.nn.utils.rnn import pad_sequence
 
-from lamina.data.ragged import Ragged, ragged
+from lamina.data.ragged import Ragged, joined, ragged
 
 
 @given(
@@ -29,6 +29,14 @@ def test_a_batch_is_what_padding_one_by_one_gives(
     assert torch.equal(padded, pad_sequence([torch.from_numpy(arrays[row]) for row in rows], batch_first=True))
     assert count.tolist() == [lengths[row] for row in rows]
     assert column.longest(torch.from_numpy(rows)) == padded.shape[1]
+
+
+def test_batches_of_different_lengths_are_joined_as_one_batch_would_be_padded() -> None:
+    arrays = [np.random.default_rng(length).integers(1, 99, (length, 2)) for length in (3, 1, 0, 4, 2)]
+    column = Ragged.of(ragged(arrays))
+    pieces = [column.gather(torch.tensor(rows))[0] for rows in ([0, 1], [2], [3, 4])]
+    assert torch.equal(joined(pieces), column.gather(torch.arange(5))[0])
+    assert torch.equal(joined([pieces[0]]), pieces[0])
 
 
 def test_a_batch_is_a_copy() -> None:

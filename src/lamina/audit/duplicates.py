@@ -14,6 +14,7 @@ from lamina.findings import Finding
 
 _NOTABLE = 0.01
 """Share of a part from which duplicates weigh."""
+_LONGEST = 60  # characters of an answer that a finding quotes
 
 
 def find(data: Data) -> Iterator[Finding]:
@@ -64,7 +65,7 @@ def _conflicts(data: Data) -> Iterator[Finding]:
         if stop - start > 1 and len(set(answers[start:stop])) > 1:
             rows = order[start:stop]
             examples += len(rows)
-            found.append(" = ".join(f"{data.where[row]} ({data.answers[row]})" for row in rows[:4]))
+            found.append(" = ".join(f"{data.where[row]} ({str(data.answers[row])[:_LONGEST]})" for row in rows[:4]))
     if found:
         share = examples / len(data)
         yield Finding(

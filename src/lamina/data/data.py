@@ -67,6 +67,8 @@ class Data:
     """(examples,) uint64: equal for examples whose content, without the answer, is equal byte for byte."""
     groups: np.ndarray | None = None
     """(examples,): examples of one group are split together."""
+    balanced: np.ndarray | None = None
+    """(examples,): what a split balances, where an answer is no class itself (boxes, sentences)."""
     times: np.ndarray | None = None
     """(examples,): what the split is ordered by."""
     spellings: dict[str, str] = field(default_factory=dict)
@@ -78,6 +80,11 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.answers)
+
+    @property
+    def classified(self) -> bool:
+        """Whether an answer is a class; otherwise it is a number, several things at once, or the example itself."""
+        return self.answers.dtype.kind != "f" and self.balanced is None
 
     @property
     def answered(self) -> bool:
@@ -95,6 +102,7 @@ class Data:
             digests=self.digests[indices],
             groups=None if self.groups is None else self.groups[indices],
             times=None if self.times is None else self.times[indices],
+            balanced=None if self.balanced is None else self.balanced[indices],
         )
 
     def of(self, part: Part) -> "Data":

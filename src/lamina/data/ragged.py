@@ -63,6 +63,23 @@ class Ragged:
         return Ragged(self.values.to(device), self.offsets.to(device))
 
 
+def joined(tensors: Sequence[Tensor]) -> Tensor:
+    """Batches of examples one after the other; where they were padded to different lengths, all are padded to the longest.
+
+    Args:
+        tensors: (examples, ...) each, of one type; zeros are added at the ends of the other dimensions.
+    """
+    longest = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+    if all(list(tensor.shape[1:]) == longest for tensor in tensors):
+        return torch.cat(list(tensors))
+    whole = tensors[0].new_zeros(sum(map(len, tensors)), *longest)
+    start = 0
+    for tensor in tensors:
+        whole[(slice(start, start + len(tensor)), *map(slice, tensor.shape[1:]))] = tensor
+        start += len(tensor)
+    return whole
+
+
 def ragged(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """What an encoder gives for examples of different lengths: (examples,) objects, each of them an array.
 

@@ -94,7 +94,7 @@ def _at_random(data: Data, shares: dict[str, float], seed: int) -> np.ndarray:
     units = _units(data)
     sizes = np.bincount(units)
     order = np.argsort(_shuffled(_least(data.digests, units), seed), kind="stable")
-    strata = _strata(data.answers, units, len(sizes))
+    strata = _strata(data.answers if data.balanced is None else data.balanced, units, len(sizes))
     part_of_unit = _dealt(strata, sizes, order, shares)
     if data.groups is not None:  # few large groups can leave a part empty; then balance gives way
         parts = set(part_of_unit)
@@ -181,7 +181,7 @@ def _refuse_too_few(data: Data, carved: np.ndarray) -> None:
     if len(data) < FEWEST or len(carved) == 0:
         what = f"there are {len(data)} examples, {len(carved)} of them for training; at least {FEWEST} are needed."
         raise DataError(what, where, "Add examples.")
-    if data.answers.dtype.kind != "f":
+    if data.classified:
         classes, counts = np.unique(data.answers[carved].astype(str), return_counts=True)
         if counts.max() < 2:
             raise DataError(
@@ -193,7 +193,7 @@ def _refuse_too_few(data: Data, carved: np.ndarray) -> None:
 
 def _rare(data: Data, carved: np.ndarray) -> list[Finding]:
     """The finding that classes are too small to be in every part."""
-    if data.answers.dtype.kind == "f":
+    if not data.classified:
         return []
     classes, counts = np.unique(data.answers[carved].astype(str), return_counts=True)
     rare = [f"{name}: {count}" for name, count in zip(classes, counts, strict=True) if count < 3]

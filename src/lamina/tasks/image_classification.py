@@ -177,7 +177,9 @@ class ImageClassification(Task):
         """Confusion matrix, scores per class, and how far probabilities can be believed."""
         return classification.exhibits(outputs, targets, facts["classes"])
 
-    def show(self, raws: Raws, facts: Facts) -> list[Shown]:
+    def show(
+        self, raws: Raws, facts: Facts, truths: np.ndarray | None = None, said: Sequence[Answer] | None = None
+    ) -> list[Shown]:
         """The images, as small PNGs."""
         side = max(96, facts["side"])
         arrays, good, _ = encode_each(raws, lambda some: _encode(some, min(side, 192), facts["channels"]))

@@ -175,7 +175,9 @@ class LanguageModelling(Task):
         """Scores by how frequent tokens are."""
         return language.by_frequency(outputs, facts["class_names"])
 
-    def show(self, raws: Raws, facts: Facts) -> list[Shown]:
+    def show(
+        self, raws: Raws, facts: Facts, truths: np.ndarray | None = None, said: Sequence[Answer] | None = None
+    ) -> list[Shown]:
         """The beginnings of the passages."""
         return texts.show(raws)
 

@@ -31,7 +31,8 @@ Facts = dict[str, Any]
 Answer = dict[str, Any]
 """One prediction: JSON; ``prediction`` is the answer itself, the rest (probabilities) depends on the task."""
 Shown = dict[str, Any]
-"""What a person looks at: ``{"picture": base64 of a PNG}``, ``{"text": ...}`` or ``{"row": {column: value}}``; JSON."""
+"""What a person looks at: ``{"picture": base64 of a PNG}``, ``{"text": ...}`` or ``{"row": {column: value}}``; JSON.
+Where truth and answer are shown, too, ``caption`` says what is to be seen."""
 Baseline = Callable[[Arrays, Arrays, Arrays, Facts], Tensor]
 """(training inputs, training targets, inputs, facts) -> outputs for ``inputs``, in the form of the network's."""
 
@@ -52,6 +53,8 @@ class Task(ABC):
 
     default_network: ClassVar[str]
     """Name of a file in networks/ that serves when the user names none."""
+    forms: ClassVar[dict[str, str]] = {}
+    """In what other form than tables answers can be written: by the ending of a file, or "" for a folder, what it is."""
 
     # --- what every task writes, in the order in which data meets it ---
 
@@ -131,9 +134,24 @@ class Task(ABC):
         """What an evaluation shows beside its scores, such as a confusion matrix."""
         return []
 
-    def show(self, raws: Raws, facts: Facts) -> list[Shown]:
-        """What a person looks at, for each of these examples."""
+    def show(
+        self, raws: Raws, facts: Facts, truths: np.ndarray | None = None, said: Sequence[Answer] | None = None
+    ) -> list[Shown]:
+        """What a person looks at, for each of these examples; with their true answers and what was said, where given."""
         return shown(raws)
+
+    def settle(self, outputs: Tensor, targets: Tensors, facts: Facts) -> dict[str, Any]:
+        """What the validation part decides after training, such as the score from which an answer is given: JSON, which
+        ``decode``, ``metrics`` and ``exhibits`` find in their facts as ``settled``. Before that it is not there."""
+        return {}
+
+    def rows(self, answer: Answer) -> list[Answer]:
+        """An answer as rows of a table: one, where nothing else is said."""
+        return [answer]
+
+    def write(self, answered: Iterator[tuple[Any, Answer]], out: Path) -> tuple[int, int]:
+        """Write examples and their answers in one of ``forms``: how many there were, and how many of them were errors."""
+        raise NotImplementedError
 
     def samples(self, network: nn.Module, facts: Facts) -> list[Shown]:
         """What the network makes up after an epoch, where the task is to generate: the same request each time."""
