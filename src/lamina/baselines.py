@@ -8,6 +8,8 @@ the form of a network's: (examples, classes) log-probabilities, or (examples,) s
     linear, gradient_boosting       tables       inputs["numbers"] (examples, columns) float32, standardised and filled;
                                                  inputs["categories"] (examples, columns) int64 codes;
                                                  optional inputs["missing"] (examples, number columns) bool
+    usual_boxes, nearest_boxes      detection    inputs["image"], inputs["size"]; targets["boxes"], padded, and "boxes_lengths";
+                                                 outputs are those of metrics/detection.py
     unigram, kneser_ney             texts        inputs["tokens"], inputs["before"] (passages, longest) token ids, padded, and
                                                  their lengths as NAME_lengths; outputs are those of metrics/language.py
     targets["label"] (examples,) int64, with the class names in facts["classes"]; or targets["value"] (examples,)
@@ -45,6 +47,12 @@ BOOSTED_TREES: Final = 2_000
 """Most trees of ``gradient_boosting`` for classes: scikit-learn's 100 iterations up to 20 classes, then fewer."""
 MOST_TOKENS: Final = 20_000_000
 """The last training tokens of which n-grams are counted: some seconds per million, and up to 112 bytes each."""
+USUAL: Final = 8
+"""Boxes of each class that ``usual_boxes`` answers with."""
+USUAL_ROWS: Final = 20_000
+"""Boxes of a class of which it learns them, at most."""
+MOST_BOXES: Final = 100
+"""Boxes of an image that are answers, at most."""
 MOST_CODES: Final = 255
 """Most codes of a column that scikit-learn's boosting can treat as a category."""
 
@@ -149,6 +157,47 @@ def gradient_boosting(train_inputs: Arrays, train_targets: Arrays, inputs: Array
     )
     model.fit(known, label)
     return _log_probabilities(model.predict_proba(asked), model.classes_, classes)
+
+
+def usual_boxes(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:
+    """The same boxes for every image, relative to its size: where boxes of a class usually are, by k-means; a score says
+    how many of the training images have one there."""
+    from sklearn.cluster import KMeans
+
+    boxes, lengths = train_targets["boxes"], train_targets["boxes_lengths"]
+    image, place = np.nonzero(np.arange(boxes.shape[1]) < lengths[:, None])
+    known = boxes[image, place]  # (boxes, 6)
+    relative = known[:, :4] / np.tile(train_inputs["size"][image], 2)
+    usual = []
+    for kind in range(len(facts["classes"])):
+        own = relative[(known[:, 4] == kind) & (known[:, 5] == 0)]
+        if len(own):
+            own = own[np.random.default_rng(0).permutation(len(own))[:USUAL_ROWS]]
+            found = KMeans(min(USUAL, len(own)), n_init=1, random_state=0).fit(own)
+            share = np.bincount(found.labels_) / len(found.labels_) * (known[:, 4] == kind).sum() / len(lengths)
+            scores = np.minimum(share, 1.0)[:, None]
+            usual.append(np.concatenate([found.cluster_centers_, scores, np.full_like(scores, kind)], 1))
+    rows = np.concatenate(usual)
+    rows = rows[np.argsort(-rows[:, 4], kind="stable")][:MOST_BOXES]
+    outputs = np.repeat(rows[None], len(inputs["size"]), 0)
+    outputs[..., :4] *= np.tile(inputs["size"], 2)[:, None]
+    return torch.from_numpy(outputs).float()
+
+
+def nearest_boxes(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:
+    """The boxes of the training image that looks most alike, in its 16 x 16 pixels."""
+    known = _pixels(train_inputs["image"], np.arange(len(train_inputs["image"])))
+    asked = _pixels(inputs["image"], np.arange(len(inputs["image"])))
+    boxes, lengths = train_targets["boxes"], train_targets["boxes_lengths"]
+    outputs = np.zeros((len(asked), MOST_BOXES, 6), np.float32)
+    for index, pixels in enumerate(asked):
+        nearest = int(((known - pixels) ** 2).sum(1).argmin())
+        own = boxes[nearest, : lengths[nearest]]
+        own = own[own[:, 5] == 0][:MOST_BOXES]
+        scale = np.tile(inputs["size"][index] / train_inputs["size"][nearest], 2)
+        outputs[index, : len(own), :4], outputs[index, : len(own), 4] = own[:, :4] * scale, 1.0
+        outputs[index, : len(own), 5] = own[:, 4]
+    return torch.from_numpy(outputs)
 
 
 def unigram(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:

@@ -96,6 +96,7 @@ def train(
         str | None, typer.Option(help="tiny, small, medium or large; chosen by the data otherwise.")
     ] = None,
     dropout: Annotated[float | None, typer.Option(help="Share of the features that dropout hides.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="A file that a pretrained network starts from.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME-N otherwise.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a stopped run, to the bit.")] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="RUN", help="Train again by the recipe of a run.")] = None,
@@ -124,7 +125,7 @@ def train(
     began = time.monotonic()
     decided = plan | {
         "task": task, "target": target, "group": group, "time": time_column, "set": settings, "network": network,
-        "size": size, "dropout": dropout, "device": device, "precision": precision, "threads": threads,
+        "size": size, "dropout": dropout, "weights": weights, "device": device, "precision": precision, "threads": threads,
         "layout": layout, "convolutions": convolutions, "compile": compiled,
     }  # fmt: skip
     with watching(as_json) as watch:
@@ -139,7 +140,7 @@ def train(
         else:
             model = training.train(
                 data, task=task, target=target, group=group, time_column=time_column, options=settings_of(settings),
-                network=network, size=size, dropout=dropout, plan=plan, seed=plan.get("seed", 0),
+                network=network, size=size, dropout=dropout, weights=weights, plan=plan, seed=plan.get("seed", 0),
                 valid_share=valid_share, test_share=test_share, device=device, precision=precision, threads=threads,
                 execution={"layout": layout, "convolutions": convolutions, "compiled": compiled},
                 accept=accept or (), out=out, watch=watch,

@@ -24,7 +24,7 @@ from lamina.data.feed import Feed
 from lamina.data.pictures import sheet
 from lamina.data.store import Store
 from lamina.environment import environment
-from lamina.errors import DataError, RunError
+from lamina.errors import DataError, OptionError, RunError
 from lamina.findings import Finding
 from lamina.layers.summary import summarise
 from lamina.machine import gemm_peak
@@ -115,6 +115,7 @@ def prepare(
     if wishes is not None:
         recipe, choice = _settle(recipe, own, wishes, facts, data, store, began)
     network = build(recipe, facts, own)
+    start = begin(network, recipe)
     aside = path.with_name(f".{path.name}.partial")  # so that a run is there whole, or not at all
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -123,7 +124,7 @@ def prepare(
             run.log(note)
         for finding in findings:
             run.log(finding)
-        for note in _describe(recipe, run.read("layers.json")["parameters"], choice):
+        for note in start + _describe(recipe, run.read("layers.json")["parameters"], choice):
             watch.say(note)
             run.log(note)
         run.log({"kind": "prepared", "seconds": time.monotonic() - began})
@@ -166,7 +167,25 @@ def reopen(run: Run, data: Any, own: nn.Module | None, watch: Watch) -> Prepared
     recipe = Recipe.of(run, data)
     facts = run.read("facts.json")
     examples, store = open_data(recipe, facts, partial(watch.progress, "encoding"))
-    return Prepared(run, recipe, facts, examples, store, build(recipe, facts, own))
+    network = build(recipe, facts, own)
+    if not any((run.path / "checkpoints").glob("*")):  # it was killed before its first: it starts as it would have then
+        begin(network, recipe)
+    return Prepared(run, recipe, facts, examples, store, network)
+
+
+def begin(network: nn.Module, recipe: Recipe) -> list[str]:
+    """Give a network the weights that it starts from, where its family has learned before; what was done, in words.
+
+    Raises OptionError when they cannot be had, or when the family does not start from weights and some were named.
+    """
+    load = None if recipe.network == "own" else getattr(find.network(recipe.network), "load", None)
+    if load is None and recipe.weights is not None:
+        raise OptionError(
+            f"{recipe.network} starts from random weights.", f"--weights {recipe.weights}", "Add --network pretrained."
+        )
+    if load is None:
+        return []
+    return [f"Weights: those of {load(network.get_submodule('backbone'), recipe.size, recipe.weights)}."]
 
 
 def free_path(name: str, root: Path = Path("runs")) -> Path:

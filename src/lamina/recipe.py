@@ -33,6 +33,8 @@ class Recipe:
     """Of the data; another one means that they have changed."""
     accept: tuple[str, ...] = ()
     """Kinds of findings that do not stop the run."""
+    weights: str | None = None
+    """A file of weights from which the network starts, where the user named one."""
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``recipe.json``."""
@@ -46,7 +48,7 @@ class Recipe:
                 "fingerprint": self.fingerprint,
             },
             "task": {"name": find.name_of(type(self.task)), "options": asdict(self.task)},
-            "network": {"name": self.network, "size": self.size, "dropout": self.dropout},
+            "network": {"name": self.network, "size": self.size, "dropout": self.dropout, "weights": self.weights},
             "plan": asdict(self.plan),
             "execution": self.execution.to_json(),
             "accept": list(self.accept),
@@ -73,6 +75,7 @@ class Recipe:
                 data["test_share"],
                 data["fingerprint"],
                 tuple(stored.get("accept", ())),
+                network.get("weights"),
             )
         except (KeyError, TypeError) as error:
             raise RunError(

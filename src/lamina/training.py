@@ -46,6 +46,7 @@ def train(
     network: str | nn.Module | None = None,
     size: str | None = None,
     dropout: float | None = None,
+    weights: Path | str | None = None,
     epochs: int | None = None,
     budget: float | None = None,
     batch_size: int | None = None,
@@ -74,6 +75,7 @@ def train(
         network: a family's name, or a module: one with ``width`` gets the task's head, another is used as it is.
         size: of the network: tiny, small, medium or large.
         dropout: share of the features that dropout hides.
+        weights: a file of weights that a pretrained network starts from; found out when not given.
         epochs: passes over the training part.
         budget: seconds from this call to the end of training.
         batch_size: examples per step.
@@ -103,7 +105,10 @@ def train(
     source = _source(data, target, group, time_column)
     chosen = recognise(source, task, options or {}, watch)
     own = network if isinstance(network, nn.Module) else None
-    name = "own" if own is not None else str(network or chosen.default_network)
+    usual, why = chosen.usual_network()
+    name = "own" if own is not None else str(network or usual)
+    if network is None and why:
+        watch.say(why)
     given = {"epochs": epochs, "budget": budget, "batch_size": batch_size, "lr": lr, "seed": seed}
     asked = {field: value for field, value in given.items() if value is not None} | (plan or {})
     changed(Plan(batch_size=sys.maxsize), asked)  # a wrong option is refused before the data are read
@@ -115,6 +120,7 @@ def train(
     recipe = Recipe(
         source, chosen, name, size or "", dropout, changed(Plan(), {"seed": asked["seed"]}),
         Execution(device or default_device()), valid_share, test_share, accept=tuple(accept),
+        weights=None if weights is None else str(weights),
     )  # fmt: skip
     wishes = Wishes(asked, ways)
     prepared = prepare(recipe, own, wishes, Path(out) if out else free_path(source.name), watch, began)

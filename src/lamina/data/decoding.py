@@ -3,10 +3,12 @@
 import os
 import re
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from lamina.errors import DataError
 
@@ -14,6 +16,7 @@ ENDINGS = frozenset((".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", "
 """File name endings of images, in lower case."""
 MOST_PIXELS = 170_000_000
 """Larger images are refused by their header. Pillow itself refuses from 179 million pixels on."""
+_EMPTY = 114  # grey where a square has no image
 
 # Between 89 and 179 million pixels Pillow only warns, to the terminal; the limit above answers for that range.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -36,20 +39,45 @@ def decode(image: str | Path | np.ndarray, side: int, channels: int) -> np.ndarr
     Raises:
         DataError: the file is missing, corrupt, truncated or too large; ``where`` names it, ``what`` says why.
     """
-    if isinstance(image, np.ndarray):
-        picture = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image)
+    with _shown(image, lambda size: 2 * side / min(size)) as (picture, _):
         return _cut(picture, side, channels)
-    with _opened(image) as opened:
-        try:
-            if opened.format == "JPEG":  # decode at a half, a quarter or an eighth where that is still twice the side
-                shrink = 2 * side / min(opened.size)
-                opened.draft(None, (int(opened.width * shrink) + 1, int(opened.height * shrink) + 1))
-            opened.load()
-            return _cut(_upright(opened), side, channels)
-        except DataError:
-            raise
-        except Exception as error:  # decoders of damaged files raise all kinds of errors
-            raise _unreadable(image, error) from None
+
+
+def decode_whole(image: str | Path | np.ndarray, side: int, channels: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """Decode one image and shrink or enlarge it so that its long side fits; nothing is cut off.
+
+    Args:
+        image: as for ``decode``.
+        side: height and width of what is returned, in pixels.
+        channels: 1 (grey) or 3 (red, green, blue).
+
+    Returns:
+        (side, side, channels) uint8, the image in the upper left corner and grey where there is none; and the image's width
+        and height, upright, in its own pixels.
+
+    Raises:
+        DataError: as ``decode``.
+    """
+    with _shown(image, lambda size: 2 * side / max(size)) as (picture, size):
+        whole = np.full((side, side, channels), _EMPTY, np.uint8)
+        small = _plain(picture).convert("L" if channels == 1 else "RGB")
+        width, height = (max(1, round(length * side / max(size))) for length in size)
+        if small.size != (width, height):
+            small = small.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
+        whole[:height, :width] = np.asarray(small, dtype=np.uint8).reshape(height, width, channels)
+        return whole, size
+
+
+def upright(image: str | Path | np.ndarray) -> np.ndarray:
+    """The whole image in its own pixels, upright, (height, width, 3) uint8. Raises DataError as ``decode`` does."""
+    with _shown(image, lambda _: 1.0) as (picture, _):
+        return np.asarray(_plain(picture).convert("RGB"), dtype=np.uint8)
+
+
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of an image as it is shown, from the header alone. Raises DataError."""
+    with _opened(path) as image:
+        return (image.height, image.width) if _turned(image) else (image.width, image.height)
 
 
 def image_size_and_mode(path: str | Path) -> tuple[int, int, str]:
@@ -70,6 +98,39 @@ def survey(raws: np.ndarray, most: int = 500) -> list[tuple[int, int, str]]:
         except DataError:
             continue
     return sizes
+
+
+@contextmanager
+def _shown(
+    image: str | Path | np.ndarray, shrink: Callable[[tuple[int, int]], float]
+) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
+    """The image, upright, decoded at a half, a quarter or an eighth of its size where that is still ``shrink`` of it; and its
+    width and height in its own pixels."""
+    if isinstance(image, np.ndarray):
+        picture = Image.fromarray(image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image)
+        yield picture, picture.size
+        return
+    with _opened(image) as opened:
+        try:
+            width, height = opened.size
+            size = (height, width) if _turned(opened) else (width, height)
+            if opened.format == "JPEG":
+                share = shrink(opened.size)
+                opened.draft(None, (int(opened.width * share) + 1, int(opened.height * share) + 1))
+            opened.load()
+            yield _upright(opened), size
+        except DataError:
+            raise
+        except Exception as error:  # decoders of damaged files raise all kinds of errors
+            raise _unreadable(image, error) from None
+
+
+def _turned(image: Image.Image) -> bool:
+    """Whether an image's EXIF orientation swaps width and height; damaged EXIF says nothing."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    except Exception:  # as decoders, the EXIF parser raises all kinds of errors
+        return False
 
 
 def _opened(path: str | Path) -> Image.Image:

@@ -19,8 +19,11 @@ from lamina.data.data import Data, Source
 from lamina.data.decoding import ENDINGS as ENDINGS
 from lamina.data.decoding import bytes_of_16_bit
 from lamina.data.decoding import decode as decode
+from lamina.data.decoding import decode_whole as decode_whole
 from lamina.data.decoding import image_size_and_mode as image_size_and_mode
 from lamina.data.decoding import survey as survey
+from lamina.data.decoding import upright as upright
+from lamina.data.decoding import upright_size as upright_size
 from lamina.data.parts import PART_NAMES, listed, single_class
 from lamina.data.table_files import Table, read_table
 from lamina.data.tables import column_of, missing_targets, target_of

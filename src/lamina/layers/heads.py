@@ -35,6 +35,7 @@ class ImageClassifier(nn.Module):
         super().__init__()
         self.mirror = mirror
         self.memory_format = torch.channels_last  # as the pixels are stored; the execution may choose another
+        mean, deviation = pixel_scale(backbone, mean, deviation)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("deviation", torch.tensor(deviation).view(1, -1, 1, 1))
         self.backbone = backbone
@@ -54,6 +55,12 @@ class ImageClassifier(nn.Module):
     def _logits(self, scaled: Tensor) -> Tensor:
         logits: Tensor = self.head(self.pool(self.backbone(scaled)).flatten(1))
         return logits
+
+
+def pixel_scale(backbone: nn.Module, mean: list[float], deviation: list[float]) -> tuple[list[float], list[float]]:
+    """By which pixels are normalised: what a pretrained backbone learned with, or else what the training part has."""
+    known, spread = getattr(backbone, "pixel_mean", mean), getattr(backbone, "pixel_deviation", deviation)
+    return known[: len(mean)], spread[: len(deviation)]
 
 
 class MemberLinear(nn.Module):

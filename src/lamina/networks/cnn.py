@@ -82,6 +82,7 @@ class Network(nn.Module):
             stage.extend(Residual(width) for _ in range(blocks))
             self.stages.append(stage)
             channels = width
+        self.widths = (size.stem, *size.widths)
         self.dropout = nn.Dropout2d(dropout)  # whole channels: it drops features of their mean
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -89,6 +90,13 @@ class Network(nn.Module):
         grid = self.stages(self.stem(image))  # (batch, self.width, height', width')
         features: torch.Tensor = self.dropout(grid)
         return features
+
+    def pyramid(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """The maps of the stem and of each stage, from fine to deep, for a detector."""
+        maps = [self.stem(image)]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return [*maps[:-1], self.dropout(maps[-1])]
 
 
 def stem(shape: Image, width: int) -> nn.Sequential:

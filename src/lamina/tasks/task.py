@@ -52,7 +52,7 @@ class Task(ABC):
     """What is learned."""
 
     default_network: ClassVar[str]
-    """Name of a file in networks/ that serves when the user names none."""
+    """Name of a file in networks/ that serves anywhere."""
     forms: ClassVar[dict[str, str]] = {}
     """In what other form than tables answers can be written: by the ending of a file, or "" for a folder, what it is."""
 
@@ -112,6 +112,10 @@ class Task(ABC):
         """Write a data set that trains in seconds below ``path``, and say how to read it."""
 
     # --- what has a default that few replace ---
+
+    def usual_network(self) -> tuple[str, str]:
+        """The family that serves when the user names none; and a sentence to say aloud, where it is not always the same."""
+        return self.default_network, ""
 
     def feed(self, store: Store, rows: Tensor, network: nn.Module) -> Feed:
         """How an epoch of training goes through these rows of the store: shuffled, where nothing else is said."""
