@@ -51,6 +51,14 @@ METRICS = {
     "bits per byte": "what a byte of text would take, were it compressed by the network's forecasts; comparable whatever the "
     "tokens are.",
     "next token accuracy": "how often the token that the network finds likeliest is the one that follows.",
+    "map50 95": "how well the detector ranks its boxes: the area under the curve of precision against recall, averaged over "
+    "the classes and over how exactly a box must lie (intersection over union of 0.50 to 0.95), as COCO has it.",
+    "map50": "the same, where a box counts as right from an intersection over union of 0.50 on.",
+    "map75": "the same, where a box must lie more exactly: 0.75.",
+    "box precision": "share of the boxes shown that are right, at the score from which they are shown.",
+    "box recall": "share of the true boxes that are found, at that score.",
+    "box f1": "balance of box precision and box recall: their harmonic mean.",
+    "mistakes per image": "false alarms and missed objects, per image.",
     "r2": "share of the target's variance that is explained; 0 is as good as always saying the mean.",
 }
 _OTHER_NAMES = {
@@ -74,11 +82,13 @@ _WRITTEN = {
     "rmse": "RMSE",
     "mae": "MAE",
     "r2": "R²",
+    "box f1": "box F1",
 }
 _LOWER = {"error", "log loss", "calibration error", "brier", "mse", "rmse", "mae", "loss"} | {
     "perplexity",
     "nats per token",
     "bits per byte",
+    "mistakes per image",
 }
 
 
