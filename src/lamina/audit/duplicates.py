@@ -58,7 +58,7 @@ def _conflicts(data: Data) -> Iterator[Finding]:
     if data.answers.dtype.kind == "f":
         return
     order = np.argsort(data.digests, kind="stable")
-    digests, answers = data.digests[order], data.answers[order].astype(str)
+    digests, answers = data.digests[order], [str(answer) for answer in data.answers[order]]
     starts = np.flatnonzero(np.r_[True, digests[1:] != digests[:-1]])
     found, examples = [], 0
     for start, stop in zip(starts, np.r_[starts[1:], len(digests)], strict=True):

@@ -1,0 +1,110 @@
+"""Box table: a row per box, with the path of its image, its class, and its corners."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from lamina.data.boxes import Annotated, Box, Found
+from lamina.data.data import Source
+from lamina.data.images import path_column
+from lamina.data.table_files import Table, read_table
+from lamina.data.tables import column_of
+from lamina.errors import DataError
+
+CORNERS = (
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+    ("x_min", "y_min", "x_max", "y_max"),
+)
+EXTENTS = (("x", "y", "width", "height"), ("x", "y", "w", "h"), ("left", "top", "width", "height"))
+CLASSES = ("class", "label", "name", "category", "class_name", "object")
+
+
+def corners(table: Table) -> tuple[dict[str, str], bool] | None:
+    """Which columns hold left, top, right and bottom (or width and height: then the second is True); None without them."""
+    columns = {name.strip().lower(): name for name in table.frame.columns}
+    for names in CORNERS:
+        if all(name in columns for name in names):
+            return {side: columns[name] for side, name in zip(CORNERS[2], names, strict=True)}, False
+    for names in EXTENTS:
+        if all(name in columns for name in names):
+            return {side: columns[name] for side, name in zip(CORNERS[2], names, strict=True)}, True
+    return None
+
+
+def read(source: Source) -> Found:
+    """Read a table of boxes. A row whose corners are empty says that its image shows nothing.
+
+    Raises:
+        DataError: naming file and row.
+    """
+    table = read_table(source)
+    found, paths = corners(table), path_column(table)
+    if found is None or paths is None:
+        raise DataError(
+            "no columns hold image paths and corners of boxes.",
+            table.name,
+            "Name them: image, class, xmin, ymin, xmax, ymax.",
+        )
+    sides, extents = found
+    label = source.target or next(
+        (name for known in CLASSES for name in table.frame.columns if name.strip().lower() == known and name != paths),
+        None,
+    )
+    if label is None or label not in table.frame.columns:
+        raise DataError("no column holds the classes of the boxes.", table.name, "Name it with --target.")
+    numbers = np.stack([_numbers(table, column) for column in sides.values()], 1)  # (rows, 4)
+    known = ~np.isnan(numbers).all(1)
+    relative = bool(known.any()) and bool((np.nan_to_num(numbers[known]) <= 1).all())
+    groups = None if source.group is None else column_of(table, source.group).cast(pl.String).to_list()
+    labels = table.frame[label].cast(pl.String).to_list()
+    images: dict[str, Annotated] = {}
+    for row, cell in enumerate(table.frame[paths].cast(pl.String).to_list()):
+        if not cell or not cell.strip():
+            raise DataError(f'the column "{paths}" is empty.', str(table.where[row]), "Name the box's image.")
+        path = _locate(cell.strip().replace("\\", "/"), table.folder or Path())
+        group = None if groups is None else str(groups[row])
+        one = images.setdefault(path, Annotated(path, str(table.part[row]), relative=relative, group=group))
+        if one.part != table.part[row]:
+            raise DataError(
+                f"{cell} is in two parts of the split.", str(table.where[row]), "Keep an image in one part."
+            )
+        if known[row]:
+            if not labels[row] or not labels[row].strip():
+                raise DataError(f'the column "{label}" is empty.', str(table.where[row]), "Name the class of the box.")
+            left, top, right, bottom = numbers[row].tolist()
+            if extents:
+                right, bottom = left + right, top + bottom
+            one.boxes.append((Box(labels[row].strip(), left, top, right, bottom), str(table.where[row])))
+    notes = [
+        *table.notes,
+        f'A table of boxes: images in column "{paths}", classes in "{label}", corners in {", ".join(sides.values())}'
+        + (" (x and y are the upper left corner)" if extents else "")
+        + (", as shares of the image" if relative else "")
+        + ".",
+    ]
+    return Found(list(images.values()), tuple(notes), table.findings)
+
+
+def _numbers(table: Table, column: str) -> np.ndarray:
+    """(rows,) float64, not-a-number where a cell is empty. Raises DataError at a cell that holds something else."""
+    cells = table.frame[column].cast(pl.String).str.strip_chars()
+    numbers = cells.cast(pl.Float64, strict=False)
+    wrong = (numbers.is_null() & cells.is_not_null() & (cells != "")).to_numpy()
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f'"{cells[row]}" in column "{column}" is no number.', str(table.where[row]), "Correct the cell."
+        )
+    return numbers.to_numpy().astype(np.float64)
+
+
+def _locate(cell: str, folder: Path) -> str:
+    """An absolute path; one relative to the table's folder, or to a folder of images beside it."""
+    for base in (folder, folder / "images", folder.parent / "images"):
+        if os.path.isfile(base / cell):
+            return str((base / cell).absolute())
+    return str((folder / cell).absolute())

@@ -1,0 +1,245 @@
+"""Boxes: what readers of annotations give in, Data come out; and the checks on boxes, once for all formats."""
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from lamina.data.data import Data
+from lamina.data.decoding import upright_size
+from lamina.data.images import digests_of_files
+from lamina.data.parts import listed
+from lamina.errors import DataError
+from lamina.findings import Finding
+
+LAYOUTS = (
+    "Expected: a COCO file; Annotations/*.xml beside JPEGImages/ (Pascal VOC); data.yaml, or images/ beside labels/ (YOLO); "
+    "or a table with a row per box."
+)
+ROUNDING = 2.0  # pixels by which boxes may leave an image without a word: annotations count from 0 or 1, and round
+
+
+class Box(NamedTuple):
+    """An object in an image, in pixels of the image as it is shown; right and bottom are where it ends."""
+
+    label: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+    ignored: bool = False
+    """Neither to be found nor to be missed: a crowd (COCO), or a difficult object (Pascal VOC)."""
+
+
+@dataclass
+class Annotated:
+    """An image and what its annotation says of it."""
+
+    image: str
+    """Absolute path."""
+    part: str
+    """"train", "valid", "test", or "" where the source does not say."""
+    boxes: list[tuple[Box, str]] = field(default_factory=list)
+    """Each with its place, for messages: a file and a line or number."""
+    size: tuple[int, int] | None = None
+    """Width and height, where the annotation says them."""
+    relative: bool = False
+    """Whether the boxes are in shares of the image's width and height."""
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a reader gives."""
+
+    images: list[Annotated]
+    notes: tuple[str, ...]
+    """What was recognised and assumed."""
+    findings: tuple[Finding, ...] = ()
+
+
+def assemble(found: Found, root: Path) -> Data:
+    """Check boxes against their images, leave out what cannot be used, and say so.
+
+    Args:
+        found: what a reader gave.
+        root: the folder that messages name files in.
+
+    Raises:
+        DataError: no image is there, no box is left, or a part has a class that the training part lacks.
+    """
+    there = [one for one in found.images if os.path.isfile(one.image)]
+    findings = [*found.findings, *_missing(found.images, there, root)]
+    if not there:
+        first = found.images[0].image if found.images else str(root)
+        raise DataError("none of the images that the annotations name is there.", first, LAYOUTS)
+    with ThreadPoolExecutor(8) as workers:
+        sizes = list(workers.map(_size, (one.image for one in there)))
+    checks = _Checks()
+    answers = np.empty(len(there), dtype=object)
+    for index, (one, size) in enumerate(zip(there, sizes, strict=True)):
+        answers[index] = tuple(checks.sound(one, size, _relative(one.image, root)))
+    where = np.array([_relative(one.image, root) for one in there], dtype=object)
+    part = np.array([one.part for one in there]).astype("<U5")
+    findings += checks.findings()
+    findings += _background(answers, where)
+    counts = Counter(box.label for boxes in answers for box in boxes)
+    if not counts:
+        raise DataError("no box is left.", str(root), "The findings of `lamina check` say what was wrong with them.")
+    _refuse_classes_without_training(answers, part, root)
+    named = listed([f"{name} ({count:,})" for name, count in counts.most_common()], 12)
+    return Data(
+        raws=np.array([one.image for one in there], dtype=object),
+        answers=answers,
+        where=where,
+        part=part,
+        digests=digests_of_files(np.array([one.image for one in there], dtype=object)),
+        groups=np.array([one.group for one in there], dtype=object) if there[0].group is not None else None,
+        balanced=_rarest(answers, counts),
+        notes=(*found.notes, f"{len(there):,} images with {sum(counts.values()):,} boxes: {named}."),
+        findings=tuple(findings),
+    )
+
+
+class _Checks:
+    """What is wrong with boxes, kind by kind, as images go by."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, list[str]] = {}
+        self.boxes = 0
+
+    def sound(self, one: Annotated, size: tuple[int, int] | None, where: str) -> Iterator[Box]:
+        """The boxes of an image that can be learned from, cut at its edges."""
+        if size is None:  # the image cannot be read: encoding will say so, and leave it out
+            size = one.size or (1, 1)
+        elif one.size is not None and one.size != size:
+            turned = " (turned by its EXIF orientation)" if one.size == size[::-1] else ""
+            self._note("size", f"{where}: {one.size[0]} x {one.size[1]} is said, it has {size[0]} x {size[1]}{turned}")
+        width, height = size
+        scale = np.array([width, height, width, height]) if one.relative else np.ones(4)
+        seen: set[Box] = set()
+        for box, place in one.boxes:
+            self.boxes += 1
+            left, top, right, bottom = (float(side) for side in np.array(box[1:5], dtype=float) * scale)
+            if not all(map(math.isfinite, (left, top, right, bottom))) or right <= left or bottom <= top:
+                self._note("degenerate", f"{place}: {box.label} {_sides(box)}")
+                continue
+            if right <= 0 or bottom <= 0 or left >= width or top >= height:
+                self._note("outside", f"{place}: {box.label} {_sides(box)} in {width} x {height}")
+                continue
+            if min(left, top, width - right, height - bottom) < -ROUNDING:
+                self._note("clipped", f"{place}: {box.label} {_sides(box)} in {width} x {height}")
+            whole = Box(box.label, max(left, 0), max(top, 0), min(right, width), min(bottom, height), box.ignored)
+            if whole in seen:
+                self._note("duplicate", f"{place}: {box.label} {_sides(box)}")
+                continue
+            seen.add(whole)
+            yield whole
+
+    def findings(self) -> Iterator[Finding]:
+        """One for each kind of defect that was met."""
+        for kind, (severity, what, remedy) in _DEFECTS.items():
+            places = self.places.get(kind, [])
+            if places:
+                yield Finding(
+                    f"box.{kind}",
+                    severity,  # type: ignore[arg-type]
+                    what.format(count=len(places)),
+                    remedy,
+                    where=tuple(places[:20]),
+                    count=len(places),
+                    evidence={"boxes": self.boxes, kind: len(places)},
+                )
+
+    def _note(self, kind: str, place: str) -> None:
+        self.places.setdefault(kind, []).append(place)
+
+
+_DEFECTS = {
+    "degenerate": ("warning", "{count:,} boxes have no area, and were left out.", "Draw them again, or remove them."),
+    "outside": ("warning", "{count:,} boxes lie outside of their image, and were left out.", "Correct or remove them."),
+    "duplicate": (
+        "warning",
+        "{count:,} boxes are there twice in their image; one of each was kept.",
+        "Remove the copies.",
+    ),
+    "clipped": (
+        "note",
+        "{count:,} boxes leave their image, and were cut at its edges.",
+        "Check that they are in pixels of it.",
+    ),
+    "size": (
+        "warning",
+        "{count:,} images have another size than their annotation says, so their boxes may lie elsewhere.",
+        "Annotate the images as they are now; where one was turned, annotate it upright.",
+    ),
+}
+
+
+def _sides(box: Box) -> str:
+    return "(" + ", ".join(f"{side:g}" for side in box[1:5]) + ")"
+
+
+def _size(image: str) -> tuple[int, int] | None:
+    try:
+        return upright_size(image)
+    except DataError:
+        return None
+
+
+def _missing(images: Sequence[Annotated], there: Sequence[Annotated], root: Path) -> Iterator[Finding]:
+    known = {id(one) for one in there}
+    gone = [_relative(one.image, root) for one in images if id(one) not in known]
+    if gone:
+        yield Finding(
+            "file.missing",
+            "warning",
+            f"{len(gone):,} of {len(images):,} annotated images are not there; they were left out.",
+            "Put the files there, or remove their annotations.",
+            where=tuple(gone[:20]),
+            count=len(gone),
+            evidence={"images": len(images), "missing": len(gone)},
+        )
+
+
+def _background(answers: np.ndarray, where: np.ndarray) -> Iterator[Finding]:
+    empty = [str(where[index]) for index, boxes in enumerate(answers) if not boxes]
+    if empty:
+        yield Finding(
+            "box.none",
+            "note",
+            f"{len(empty):,} of {len(answers):,} images have no box; they are kept as examples of background.",
+            "Annotate them if there is something to be found in them.",
+            where=tuple(empty[:20]),
+            count=len(empty),
+            evidence={"images": len(answers), "without": len(empty)},
+        )
+
+
+def _refuse_classes_without_training(answers: np.ndarray, part: np.ndarray, root: Path) -> None:
+    trained = {box.label for boxes in answers[(part == "train") | (part == "")] for box in boxes}
+    for name in ("valid", "test"):
+        strangers = sorted({box.label for boxes in answers[part == name] for box in boxes} - trained)
+        if strangers:
+            raise DataError(
+                f'the {name} part has a class "{strangers[0]}" that the training part lacks.',
+                str(root),
+                f"Classes for training: {listed(sorted(trained))}. Spell them alike, or move those images.",
+            )
+
+
+def _rarest(answers: np.ndarray, counts: Counter[str]) -> np.ndarray:
+    """(images,): the rarest class that an image shows, so that a split gives each part some of it; "" for background."""
+    rarest = [min((box.label for box in boxes), key=lambda label: counts[label], default="") for boxes in answers]
+    return np.array(rarest, dtype=object)
+
+
+def _relative(path: str, root: Path) -> str:
+    """A path as messages show it; bytes that are not UTF-8 are replaced."""
+    return os.fsencode(os.path.relpath(path, root.absolute())).decode("utf-8", "replace").replace(os.sep, "/")
