@@ -8,8 +8,9 @@ the form of a network's: (examples, classes) log-probabilities, or (examples,) s
     linear, gradient_boosting       tables       inputs["numbers"] (examples, columns) float32, standardised and filled;
                                                  inputs["categories"] (examples, columns) int64 codes;
                                                  optional inputs["missing"] (examples, number columns) bool
-    unigram, kneser_ney             texts        inputs["tokens"], inputs["before"] (passages, longest) token ids, padded, and
-                                                 their lengths as NAME_lengths; outputs are those of metrics/language.py
+    unigram, kneser_ney             texts        inputs["tokens"], inputs["before"] (passages,) objects, each the token
+                                                 ids of one, or (passages, longest) padded ones; their lengths as
+                                                 NAME_lengths; outputs are those of metrics/language.py
     targets["label"] (examples,) int64, with the class names in facts["classes"]; or targets["value"] (examples,)
 
 Those of pictures and tables are scikit-learn's, with a fixed seed; how long each may take is bounded.
