@@ -184,9 +184,9 @@ def _settle(
     if own is None:
         family, shape = family_of(recipe, facts)
         smallest = replace(recipe, size=recipe.size or next(iter(family.SIZES)))
-        examples = len(_feed(smallest, facts, data, store, build(smallest, facts)))
-        recipe = replace(recipe, size=recipe.size or family.default_size(shape, examples))
-        advised: Plan = family.plan(shape, examples)
+        amount = _feed(smallest, facts, data, store, build(smallest, facts)).amount
+        recipe = replace(recipe, size=recipe.size or family.default_size(shape, amount))
+        advised: Plan = family.plan(shape, amount)
     else:
         advised = recipe.plan
     plan = changed(advised, wishes.plan)
