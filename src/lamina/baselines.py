@@ -182,8 +182,8 @@ def _by_ngrams(train_inputs: Arrays, inputs: Arrays, facts: dict[str, Any], orde
         before = inputs["before"][index][: inputs["before_lengths"][index]]
         tokens = inputs["tokens"][index][: inputs["tokens_lengths"][index]]
         whole = np.concatenate([before, tokens])
-        nats, hits = model.nats(whole)[len(before) - 1 :], model.best(whole)[len(before) - 1 :] == tokens
-        for place, values in enumerate((nats, hits, np.ones(len(tokens)), sizes[tokens])):
+        nats, best = (found_of[len(before) - 1 :] for found_of in model.foresee(whole))
+        for place, values in enumerate((nats, best == tokens, np.ones(len(tokens)), sizes[tokens])):
             found[:, place] = np.bincount(classes[tokens], values, minlength=kinds)
     return torch.from_numpy(outputs)
 
