@@ -185,7 +185,7 @@ def test_a_long_prompt_is_read_in_pieces_and_its_last_token_alone_is_asked(
 def test_a_prompt_that_is_no_text_is_refused(read: tuple[LanguageModelling, Data, Facts]) -> None:
     task, _, facts = read
     with pytest.raises(OptionError, match="surrogate"):
-        written(task, network_of("lstm", task, facts), facts, ["a\udcff"], Sampling(tokens=2))
+        task.generate(network_of("lstm", task, facts), facts, ["a\udcff"], Sampling())  # before anything is printed
 
 
 def test_a_compiled_network_writes_without_compiling(read: tuple[LanguageModelling, Data, Facts]) -> None:

@@ -203,10 +203,7 @@ class LanguageModelling(Task):
             except UnicodeEncodeError:
                 what = "it holds half of a character (a lone surrogate)."
                 raise OptionError(what, "--prompt", "Write it in UTF-8.") from None
-        given = [[END, *ids.tolist()] for ids in vocabulary.encode([prompt or "\n" for prompt in prompts])]
-        written = [Writing(vocabulary, ids[1:]) for ids in given]
-        for added in _continued(cast(LanguageModel, network), given, wish):
-            yield ["" if token is None else text.add(token) for text, token in zip(written, added, strict=True)]
+        return _written(cast(LanguageModel, network), vocabulary, prompts, wish)
 
     def tiny(self, path: Path) -> Source:
         """The longest topics of the Python language reference, as the interpreter ships them for its ``help``."""
@@ -220,6 +217,16 @@ class LanguageModelling(Task):
         path.mkdir(parents=True, exist_ok=True)
         (path / "python.txt").write_text(text[:TINY], encoding="utf-8")
         return Source(path / "python.txt")
+
+
+def _written(
+    network: LanguageModel, vocabulary: Vocabulary, prompts: Sequence[str], wish: Sampling
+) -> Iterator[list[str]]:
+    """What can be read of each text after each token."""
+    given = [[END, *ids.tolist()] for ids in vocabulary.encode([prompt or "\n" for prompt in prompts])]
+    written = [Writing(vocabulary, ids[1:]) for ids in given]
+    for added in _continued(network, given, wish):
+        yield ["" if token is None else text.add(token) for text, token in zip(written, added, strict=True)]
 
 
 @torch.inference_mode()
