@@ -1,5 +1,6 @@
 """Language modelling: every token is foreseen once, from what stands before it; what is written is what the network says."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -334,11 +335,12 @@ def test_a_renamed_column_is_another_one(tmp_path: Path) -> None:
         assert learned(task, data)["column"] == name
 
 
-def test_a_run_on_a_column_is_evaluated_on_a_text(tmp_path: Path) -> None:
+def test_a_run_on_a_column_is_evaluated_on_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import polars as pl
 
-    from lamina import training
+    from lamina import prove, training
 
+    monkeypatch.setattr(prove, "BASELINE_VALUES", 1000)  # of some 2,700 tokens
     rows = [f"Once upon a time there were {number} pigs, who went to the market." for number in range(60)]
     frame = pl.DataFrame({"story": rows, "id": list(range(60))})
     frame.write_csv(tmp_path / "stories.csv")
@@ -351,6 +353,9 @@ def test_a_run_on_a_column_is_evaluated_on_a_text(tmp_path: Path) -> None:
         epochs=1,
         threads=1,
         out=tmp_path / "run",
+    )
+    assert re.search(
+        r"The baselines learned from \d\d\.\d % of the training", model.run.read("evaluation/test.json")["verdict"]
     )
     result = model.evaluate(tmp_path / "other.txt")
     assert result["scores"]["perplexity"]["value"] > 1
