@@ -99,7 +99,7 @@ def test_lower_is_better_where_it_is(tmp_path: Path) -> None:
 
 
 def test_groups_are_read(tmp_path: Path) -> None:
-    groups = np.arange(COUNT) // 100
+    groups = np.arange(COUNT) // 40
     alone = compare(run(tmp_path / "a", 1, 1), run(tmp_path / "b", 2.5, 2), classification(CLASSES))
     grouped = compare(
         run(tmp_path / "c", 1, 1, groups=groups), run(tmp_path / "d", 2.5, 2, groups=groups), classification(CLASSES)

@@ -72,3 +72,9 @@ def test_on_the_cpu_nothing_is_moved() -> None:
     batch = Batch({"x": torch.zeros(2)}, {"y": torch.zeros(2)})
     assert Execution().move(batch) is batch
     assert [piece is batch for piece in batch.pieces(1)] == [True]
+
+
+def test_every_norm_stays_in_float32() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.RMSNorm(2))
+    worker = Execution(precision="bfloat16-weights").worker(network)
+    assert [parameter.dtype for parameter in worker.parameters()] == [torch.bfloat16] * 2 + [torch.float32] * 3

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lamina.errors import OptionError
-from lamina.sampling import Sampling, draw
+from lamina.sampling import Sampling, draw, generators
 
 LOGITS = torch.tensor([0.5, 0.3, 0.15, 0.05]).log()
 NOTHING = torch.full((1, 1), -1)
@@ -12,7 +12,7 @@ NOTHING = torch.full((1, 1), -1)
 
 def shares(wish: Sampling, said: torch.Tensor = NOTHING) -> list[float]:
     generator = torch.Generator().manual_seed(0)
-    drawn = draw(LOGITS.repeat(20_000, 1), said.expand(20_000, -1), wish, generator)
+    drawn = draw(LOGITS.repeat(20_000, 1), said.expand(20_000, -1), wish, [generator] * 20_000)
     return (torch.bincount(drawn, minlength=4) / 20_000).tolist()
 
 
@@ -45,9 +45,18 @@ def test_repetition_makes_what_came_less_likely() -> None:
 def test_equal_generators_draw_equal_tokens() -> None:
     logits = torch.randn(5, 50, generator=torch.Generator().manual_seed(1))
     said = torch.full((5, 1), -1)
-    one, two, other = (draw(logits, said, Sampling(), torch.Generator().manual_seed(seed)) for seed in (3, 3, 4))
+    one, two, other = (draw(logits, said, Sampling(), generators(seed, 5)) for seed in (3, 3, 4))
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
+
+
+def test_a_text_is_drawn_alike_however_many_there_are() -> None:
+    logits = torch.randn(1, 5000, generator=torch.Generator().manual_seed(1)).expand(5, -1)
+    said = torch.full((5, 1), -1)
+    five = draw(logits, said, Sampling(), generators(3, 5))
+    two = draw(logits[:2], said[:2], Sampling(), generators(3, 2))
+    assert torch.equal(five[:2], two)
+    assert len(set(five.tolist())) > 1
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,19 @@ def test_ragged_examples_of_equal_length_and_ragged_targets() -> None:
     assert batch.targets["tokens_lengths"].tolist() == [3, 4]
 
 
+def test_rows_of_like_lengths_come_together_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = [3, 5000, 1, 4, 2, 2500]
+    columns = store.columns_of({"tokens": ragged([np.zeros(length, np.int32) for length in lengths])})
+    monkeypatch.setattr("lamina.data.store.PADDED", 100)
+    pieces = [piece.tolist() for piece in store.alike(columns, 6)]
+    assert sorted(row for piece in pieces for row in piece) == list(range(6))
+    for piece in pieces:
+        long = [lengths[row] for row in piece]
+        assert max(long) * len(long) <= max(100, 2 * sum(long))
+    assert len(pieces) == 2
+    assert [piece.tolist() for piece in store.alike({"image": torch.zeros(3, 2)}, 3)] == [[0, 1, 2]]
+
+
 def test_in_memory_arrays_are_gathered_as_those_of_a_store_are() -> None:
     found = store.prepare(data(), both, target, "")
     rows = torch.tensor([2, 3, 0])

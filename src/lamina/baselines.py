@@ -10,8 +10,9 @@ the form of a network's: (examples, classes) log-probabilities, or (examples,) s
                                                  optional inputs["missing"] (examples, number columns) bool
     usual_boxes, nearest_boxes      detection    inputs["image"], inputs["size"]; targets["boxes"], padded, and "boxes_lengths";
                                                  outputs are those of metrics/detection.py
-    unigram, kneser_ney             texts        inputs["tokens"], inputs["before"] (passages, longest) token ids, padded, and
-                                                 their lengths as NAME_lengths; outputs are those of metrics/language.py
+    unigram, kneser_ney             texts        inputs["tokens"], inputs["before"] (passages,) objects, each the token
+                                                 ids of one, or (passages, longest) padded ones; their lengths as
+                                                 NAME_lengths; outputs are those of metrics/language.py
     targets["label"] (examples,) int64, with the class names in facts["classes"]; or targets["value"] (examples,)
 
 Those of pictures and tables are scikit-learn's, with a fixed seed; how long each may take is bounded.
@@ -230,8 +231,8 @@ def _by_ngrams(train_inputs: Arrays, inputs: Arrays, facts: dict[str, Any], orde
         before = inputs["before"][index][: inputs["before_lengths"][index]]
         tokens = inputs["tokens"][index][: inputs["tokens_lengths"][index]]
         whole = np.concatenate([before, tokens])
-        nats, hits = model.nats(whole)[len(before) - 1 :], model.best(whole)[len(before) - 1 :] == tokens
-        for place, values in enumerate((nats, hits, np.ones(len(tokens)), sizes[tokens])):
+        nats, best = (found_of[len(before) - 1 :] for found_of in model.foresee(whole))
+        for place, values in enumerate((nats, best == tokens, np.ones(len(tokens)), sizes[tokens])):
             found[:, place] = np.bincount(classes[tokens], values, minlength=kinds)
     return torch.from_numpy(outputs)
 

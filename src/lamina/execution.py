@@ -20,7 +20,7 @@ Layout = Literal["channels-last", "channels-first"]
 Convolutions = Literal["direct", "winograd"]
 
 HELD = 0.25  # share of the accelerator's free memory that a data set may take to lie there whole
-_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)  # always in float32
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)  # always in float32
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Model: a finished run, ready to answer: predict, evaluate, explain, report."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +21,7 @@ from lamina.batch import Batch
 from lamina.data import split
 from lamina.data.data import Data, Raws, Source
 from lamina.data.remembered import key_of, recall, remember
-from lamina.data.store import Report, Store, columns_of, encode_each, gathered, prepare
+from lamina.data.store import Report, Store, alike, columns_of, encode_each, gathered, prepare
 from lamina.errors import OptionError, RunError, unknown
 from lamina.evaluation import answered
 from lamina.layers.shapes import Shape
@@ -109,7 +111,12 @@ class Model:
             examples, store = open_data(self.recipe, self.facts, report)
             return self.prove(examples, store, "test", self.run.count_test_read("evaluate"))
         source = data if isinstance(data, Source) else Source(data, target or self.recipe.source.target)
-        examples = self.task.read(source)
+        try:
+            examples = self.task.read(source)
+        except OptionError as error:  # trained on a column, asked about a text that has none
+            if target is not None or isinstance(data, Source) or error.where != "--target":
+                raise
+            examples = self.task.read(Source(data))
         every = Data(
             examples.raws, examples.answers, examples.where, np.full(len(examples), "test"), examples.digests,
             examples.groups,
@@ -168,18 +175,20 @@ class Model:
         answers: dict[int, Answer] = {}
         if arrays is not None:
             inputs = columns_of(arrays)
-            done = 0
-            for outputs, _ in answered(
-                self.network,
-                self.task,
-                lambda rows: Batch(gathered(inputs, rows), {}),
-                torch.arange(len(good)),
-                self.recipe.plan.batch_size,
-                self.recipe.execution,
-            ):
-                decoded = self.task.decode(outputs, self.facts)
-                answers.update(zip(good[done : done + len(decoded)].tolist(), decoded, strict=True))
-                done += len(decoded)
+            for rows in alike(inputs, len(good)):
+                outputs = [
+                    said
+                    for said, _ in answered(
+                        self.network,
+                        self.task,
+                        lambda some: Batch(gathered(inputs, some), {}),
+                        rows,
+                        self.recipe.plan.batch_size,
+                        self.recipe.execution,
+                    )
+                ]
+                decoded = self.task.decode(torch.cat(outputs), self.facts)
+                answers.update(zip(good[rows.numpy()].tolist(), decoded, strict=True))
         for index in range(len(raws)):
             known = answers[index] if index in answers else {"error": bad[index]}
             yield {"input": str(where[index]), **known}
@@ -223,10 +232,13 @@ def family_of(recipe: Recipe, facts: Facts) -> tuple[ModuleType, Shape]:
 
 def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None, name: str = "") -> Store:
     """The store of ``data``, which people call ``name``; made where it is not there yet."""
-    taught = {
-        name: fact for name, fact in facts.items() if name != "settled"
-    }  # what came after training encodes nothing
-    decides = {"task": repr(task), "code": find.code_of(type(task)), "facts": taught, "format": FORMAT}
+    decides = {
+        "task": repr(task),
+        "code": find.code_of(type(task)),
+        "facts": {name: fact for name, fact in facts.items() if name != "settled"},  # that came after training
+        "format": FORMAT,
+        "form": _form(data),
+    }
     return prepare(
         data, lambda raws: task.encode(raws, facts), lambda given: task.target(given, facts), decides, report,
         name, find.name_of(type(task)),
@@ -236,14 +248,26 @@ def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None, 
 def learned(task: Task, data: Data) -> Facts:
     """The facts of the training part, found out once."""
     train = data.of("train")
-    raws = train.raws  # equal contents with other names of columns, or in another form, teach something else
-    form = [str(raws.schema), data.spellings] if isinstance(raws, pl.DataFrame) else [str(raws.dtype), raws.shape[1:]]
-    key = key_of(train.fingerprint(), form, repr(task), find.code_of(type(task)), lamina.__version__, FORMAT)
+    key = key_of(train.fingerprint(), _form(train), repr(task), find.code_of(type(task)), lamina.__version__, FORMAT)
     known = recall("facts", key)
     if known is None:
         known = json.loads(to_json_text(task.facts(train)))  # as a run that is resumed will read them
         remember("facts", key, known)
     return known
+
+
+def _form(data: Data) -> list[Any]:
+    """What the fingerprint does not tell: equal contents with other names of columns, or in another form, teach something
+    else."""
+    raws = data.raws
+    if isinstance(raws, pl.DataFrame):
+        return [str(raws.schema), data.spellings]
+    if raws.dtype == object and len(raws) and is_dataclass(raws[0]):  # such as passages: what stands before, the column
+        digest = hashlib.blake2b(digest_size=16)
+        for raw in raws:
+            digest.update(repr(raw).encode())
+        return ["object", digest.hexdigest()]
+    return [str(raws.dtype), raws.shape[1:]]
 
 
 def read_data(recipe: Recipe) -> Data:

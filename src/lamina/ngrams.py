@@ -112,14 +112,7 @@ class NGrams:
         Raises:
             DataError: as ``fit``.
         """
-        tokens = _joined([sequence], self.vocabulary)
-        chance = np.full(len(tokens), 1 / self.vocabulary)  # (tokens,)
-        for level, context, found in self._walk(tokens):
-            known, seen = context >= 0, found >= 0
-            chance[known] *= level.backoff[context[known]]
-            chance[seen] = level.probability[found[seen]]
-        cost: np.ndarray = -np.log(chance[1:])
-        return cost
+        return self.foresee(sequence)[0]
 
     def best(self, sequence: np.ndarray) -> np.ndarray:
         """The most probable token in the place of each token but the first, given those before it; exact.
@@ -134,12 +127,19 @@ class NGrams:
         Raises:
             DataError: as ``fit``.
         """
+        return self.foresee(sequence)[1]
+
+    def foresee(self, sequence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What ``nats`` and ``best`` give, together in one walk."""
         tokens = _joined([sequence], self.vocabulary)
+        chance = np.full(len(tokens), 1 / self.vocabulary)  # (tokens,)
         answer = np.zeros(len(tokens), np.int64)
-        for level, context, _ in self._walk(tokens):  # the longest known context has the last word
-            known = context >= 0
-            answer[known] = level.best[context[known]]
-        return answer[1:]
+        for level, context, found in self._walk(tokens):
+            known, seen = context >= 0, found >= 0
+            chance[known] *= level.backoff[context[known]]
+            chance[seen] = level.probability[found[seen]]
+            answer[known] = level.best[context[known]]  # the longest known context has the last word
+        return -np.log(chance[1:]), answer[1:]
 
     def probabilities(self, context: np.ndarray) -> np.ndarray:
         """The distribution of the next token after one context.

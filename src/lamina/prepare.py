@@ -4,6 +4,7 @@ Until the Run is created nothing is left behind when something fails; its recipe
 is killed at any later moment can be resumed.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ from lamina.model import build, encoded, family_of, learned, open_data, read_dat
 from lamina.plan import Plan
 from lamina.recipe import Recipe, changed, with_options
 from lamina.run import Run
-from lamina.tasks.task import Facts, Task
+from lamina.tasks.task import Claim, Facts, Task
 from lamina.watch import Watch
 from lamina.writing import number
 
@@ -68,29 +69,40 @@ def recognise(source: Source, task: str | Task | None, options: dict[str, Any], 
     """The task that is named, or the one with the strongest claim on the source; said aloud, with the reason."""
     if isinstance(task, Task):
         return task
-    if source.path is not None and not source.path.exists():
-        raise DataError("there is no such file or folder.", str(source.path), "Check the spelling of the path.")
+    if source.path is not None and not os.path.exists(source.path):  # Path.exists refuses a long text
+        what = "there is no such file or folder."
+        raise DataError(what, str(source.path)[:200], "Check the spelling of the path.")
     if task is not None:
         return with_options(find.task(task), options)
     names = find.names("tasks")
-    made, wrong = {}, []
+    made: dict[str, Claim] = {}
+    wrong: dict[str, tuple[str, DataError]] = {}
     for name in names:
         try:
             claim = find.task(name).claim(source)
         except DataError as error:  # what is a damaged table to one task may be a sound text to another
-            wrong.append(error)
+            wrong.setdefault(str(error), (name, error))
             continue
         if claim is not None:
             made[name] = claim
     if not made:
-        raise (wrong or [DataError(
-            "no task fits what is there: it takes a folder of class folders with images, a table, or texts.",
-            str(source.path or "data"),
-            f"Arrange the data so, or name a task with --task ({', '.join(names)}).",
-        )])[0]  # fmt: skip
+        raise _unclaimed(source, names, list(wrong.values()))
     name = max(made, key=lambda candidate: made[candidate].strength)
     watch.say(f"Task: {name.replace('_', ' ')}, because {made[name].reason}.")
     return with_options(find.task(name), options)
+
+
+def _unclaimed(source: Source, names: list[str], wrong: list[tuple[str, DataError]]) -> DataError:
+    """No task fits: what each that tried to read found wrong; where they agree, only that."""
+    if len(wrong) == 1:
+        return wrong[0][1]
+    what = "no task fits what is there: it takes a folder of class folders with images, a table, or texts."
+    said = "".join(
+        f" {name.replace('_', ' ').capitalize()}: {': '.join(filter(None, (error.where, error.what)))}"
+        for name, error in wrong
+    )
+    remedy = f"Arrange the data so, or name a task with --task ({', '.join(names)})."
+    return DataError(what + said, str(source.path or "data"), remedy)
 
 
 def prepare(
@@ -203,9 +215,9 @@ def _settle(
     if own is None:
         family, shape = family_of(recipe, facts)
         smallest = replace(recipe, size=recipe.size or next(iter(family.SIZES)))
-        examples = len(_feed(smallest, facts, data, store, build(smallest, facts)))
-        recipe = replace(recipe, size=recipe.size or family.default_size(shape, examples))
-        advised: Plan = family.plan(shape, examples)
+        amount = _feed(smallest, facts, data, store, build(smallest, facts)).amount
+        recipe = replace(recipe, size=recipe.size or family.default_size(shape, amount))
+        advised: Plan = family.plan(shape, amount)
     else:
         advised = recipe.plan
     plan = changed(advised, wishes.plan)

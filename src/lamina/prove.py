@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lamina.baselines import Arrays, Rows
 from lamina.data.data import Data
+from lamina.data.ragged import Ragged, ragged
 from lamina.data.store import Columns, Store, gathered
 from lamina.evaluation import Evaluation, evaluate
 from lamina.execution import Execution
@@ -26,6 +27,9 @@ from lamina.writing import number
 
 MISTAKES = 12
 BASELINE_ROWS = 50_000  # training examples that a baseline sees at most; more would take longer than the network
+BASELINE_VALUES = (
+    20_000_000  # of ragged examples, such as tokens: the last so many; an n-gram model holds about 100 bytes each
+)
 
 
 def prove(
@@ -64,7 +68,12 @@ def prove(
     groups = None if data.groups is None else data.groups[examples]
     found = evaluate(execution.prepare(network), task, metrics, store, rows, batch_size, execution)
     own = scores(metrics, found.rows, groups=groups)
-    rivals = _baselines(task, facts, data, store, rows, metrics) if (data.part == "train").any() else {}
+    known = store.rows_of(data, "train")
+    seen = _seen(store, known)
+    rivals = _baselines(task, facts, store, seen, rows, metrics) if len(seen) else {}
+    part = ""
+    if len(seen) < len(known):
+        part = f" The baselines learned from {100 * len(seen) / len(known):.1f} % of the training examples."
     exhibits = [*task.exhibits(found.outputs, found.targets, facts), *_mistakes(task, facts, data, examples, found)]
     result = {
         "part": name,
@@ -75,7 +84,7 @@ def prove(
             rival: {key: value.to_json() for key, value in scores(metrics, observed, groups=groups).items()}
             for rival, observed in rivals.items()
         },
-        "verdict": verdict(metrics, own, found.rows, rivals, groups),
+        "verdict": verdict(metrics, own, found.rows, rivals, groups) + part,
         "exhibits": [to_json(exhibit) for exhibit in exhibits],
         "reads": reads,
         "seconds": time.monotonic() - began,
@@ -118,13 +127,25 @@ def verdict(
     return f"{said}: worse than the baseline {rival}, with {number(other)} ({interval}). Use the simple one."
 
 
+def _seen(store: Store, train: Tensor) -> Tensor:
+    """The training rows from which baselines learn: all, or as many as bound their time and memory.
+
+    Of ragged examples the last ones, in their order, for what an n-gram model learns crosses from one to the next.
+    """
+    lengths = [column.lengths[train] for column in store.inputs.values() if isinstance(column, Ragged)]
+    if lengths:
+        from_end = torch.stack(lengths).amax(0).flip(0).cumsum(0)
+        fit = int((from_end <= BASELINE_VALUES).sum())
+        return train[len(train) - max(1, fit) :]
+    if len(train) <= BASELINE_ROWS:
+        return train
+    return train[torch.from_numpy(np.random.default_rng(0).permutation(len(train))[:BASELINE_ROWS])]
+
+
 def _baselines(
-    task: Task, facts: Facts, data: Data, store: Store, rows: Tensor, metrics: dict[str, Metric]
+    task: Task, facts: Facts, store: Store, train: Tensor, rows: Tensor, metrics: dict[str, Metric]
 ) -> dict[str, dict[str, Tensor]]:
-    """Train each baseline on the same training part; what the metrics keep of its outputs for ``rows``."""
-    train = store.rows_of(data, "train")
-    if len(train) > BASELINE_ROWS:
-        train = train[torch.from_numpy(np.random.default_rng(0).permutation(len(train))[:BASELINE_ROWS])]
+    """Let each baseline learn from the rows ``train``; what the metrics keep of its outputs for ``rows``."""
     targets = gathered(store.targets, rows)
     known = {name: tensor.numpy() for name, tensor in gathered(store.targets, train).items()}
     observed = {}
@@ -135,11 +156,21 @@ def _baselines(
 
 
 def _arrays(columns: Columns, rows: Tensor) -> Arrays:
-    """Rows of a store's columns for a baseline; large examples, of several dimensions, stay on disk until asked for."""
-    large = {name: column for name, column in columns.items() if isinstance(column, Tensor) and column.ndim > 2}
-    small = gathered({name: column for name, column in columns.items() if name not in large}, rows)
-    arrays: Arrays = {name: tensor.numpy() for name, tensor in small.items()}
-    return arrays | {name: Rows(column.numpy(), rows.numpy()) for name, column in large.items()}
+    """Rows of a store's columns for a baseline. Large examples, of several dimensions, stay on disk until asked for; ragged
+    ones come unpadded, as objects, and their lengths as NAME_lengths."""
+    arrays: Arrays = {}
+    for name, column in columns.items():
+        if isinstance(column, Ragged):
+            values, begins = column.values.numpy(), column.offsets[rows]
+            lengths = column.lengths[rows]
+            arrays[name] = ragged(
+                [values[a:b] for a, b in zip(begins.tolist(), (begins + lengths).tolist(), strict=True)]
+            )
+            arrays[f"{name}_lengths"] = lengths.numpy()
+        else:
+            large = column.ndim > 2
+            arrays[name] = Rows(column.numpy(), rows.numpy()) if large else column.index_select(0, rows).numpy()
+    return arrays
 
 
 def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found: Evaluation) -> list[Exhibit]:

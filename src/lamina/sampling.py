@@ -3,6 +3,7 @@
 In go logits and what was said before; out comes one token per text.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ class Sampling:
     repetition: float = 1.0
     """Above 1, tokens that came already get less likely (Keskar et al. 2019)."""
     seed: int = 0
-    """Of the draws."""
+    """Of the draws; each of several texts has its own, so that it does not depend on how many there are."""
 
     def __post_init__(self) -> None:
         rules = {
@@ -44,14 +45,23 @@ class Sampling:
                 raise OptionError(f"{getattr(self, name)} was given; it must be {rule}.", option, "Change it.")
 
 
-def draw(logits: "Tensor", said: "Tensor", wish: Sampling, generator: "torch.Generator") -> "Tensor":
+def generators(seed: int, texts: int) -> "list[torch.Generator]":
+    """One for each text, on the CPU, which follows from the seed and the text's number."""
+    import numpy as np
+    import torch
+
+    states = [np.random.SeedSequence([seed % 2**64, number]).generate_state(1, np.uint64) for number in range(texts)]
+    return [torch.Generator().manual_seed(int(state[0] >> np.uint64(1))) for state in states]
+
+
+def draw(logits: "Tensor", said: "Tensor", wish: Sampling, generators: "Sequence[torch.Generator]") -> "Tensor":
     """The next token of each text.
 
     Args:
         logits: (texts, vocabulary).
-        said: (texts, tokens) so far; -1 where there is none.
+        said: (texts, tokens) so far; -1 where there is none. Of use to ``repetition`` only.
         wish: how to draw.
-        generator: on the CPU; equal generators draw equal tokens.
+        generators: one for each text, on the CPU; equal generators draw equal tokens.
 
     Returns:
         (texts,) int64.
@@ -74,5 +84,6 @@ def draw(logits: "Tensor", said: "Tensor", wish: Sampling, generator: "torch.Gen
         ordered = ordered.masked_fill(before >= wish.top_p, 0)
     if wish.top_k:
         ordered[:, wish.top_k :] = 0
-    chosen: Tensor = tokens.gather(1, torch.multinomial(ordered, 1, generator=generator))[:, 0]
+    places = [torch.multinomial(row, 1, generator=own) for row, own in zip(ordered, generators, strict=True)]
+    chosen: Tensor = tokens.gather(1, torch.stack(places))[:, 0]
     return chosen

@@ -45,7 +45,7 @@ def test_sizes_are_those_of_the_image_as_it_is_shown(tmp_path: Path) -> None:
 
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
-    with pytest.raises(DataError, match="bad.jpg"):
+    with pytest.raises(DataError, match=r"bad\.jpg"):
         decode_whole(tmp_path / "bad.jpg", 32, 3)
     with pytest.raises(DataError, match="no such file"):
         upright(tmp_path / "none.jpg")

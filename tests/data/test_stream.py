@@ -35,6 +35,17 @@ def test_every_token_follows_once_after_the_one_before_it(carries: bool, batch_s
     assert sorted(seen) == TOKENS.tolist()
 
 
+@pytest.mark.parametrize("carries", [False, True])
+def test_a_first_token_stands_before_the_others_in_the_ring(carries: bool) -> None:
+    pairs = []
+    for batch in epoch(Stream(TOKENS[1:], 8, carries, first=0), 4):
+        counted = batch.targets["following"] != IGNORED
+        pairs += zip(
+            batch.inputs["tokens"][counted].tolist(), batch.targets["following"][counted].tolist(), strict=True
+        )
+    assert sorted(pairs) == [(token, (token + 1) % len(TOKENS)) for token in range(len(TOKENS))]
+
+
 @pytest.mark.parametrize("batch_size", [1, 4, 7])
 def test_each_lane_continues_where_it_stopped(batch_size: int) -> None:
     batches = epoch(Stream(TOKENS, 8, carries=True), batch_size)

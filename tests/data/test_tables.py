@@ -11,7 +11,9 @@ import polars as pl
 import pytest
 
 from lamina.data.data import Source
+from lamina.data.delimited import read_delimited
 from lamina.data.kinds import Column
+from lamina.data.rows import is_rows
 from lamina.data.table_files import part_of_name
 from lamina.data.tables import columns_of, conform, extra_columns, is_table, read_table, tabular
 from lamina.errors import DataError, OptionError
@@ -79,6 +81,21 @@ def test_refused_delimited(tmp_path: Path, content: bytes, where: str, message: 
     with pytest.raises(DataError, match=message) as caught:
         read_table(Source(write(tmp_path, content)))
     assert caught.value.where.endswith(where)
+
+
+def test_a_cell_may_hold_a_book(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('title,text\n"One","' + "word, " * 60_000 + '"\n"Two","short"\n')
+    frame = read_delimited(tmp_path / "a.csv").frame
+    assert [len(cell) for cell in frame["text"]] == [360_000, 5]
+
+
+def test_a_list_of_texts_is_no_table_and_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamina.data.rows.np.shape", None)
+    assert not is_rows(Source(["Once upon a time", "there was"]))
+
+
+def test_a_source_is_named_without_its_ending() -> None:
+    assert [Source(name).name for name in ("a/wiki.train.tokens", "b.csv.gz")] == ["wiki.train", "b"]
 
 
 def test_a_cut_gzip_is_refused(tmp_path: Path) -> None:

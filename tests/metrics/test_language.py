@@ -51,6 +51,12 @@ def test_a_text_without_tokens_has_no_perplexity_and_spoils_none() -> None:
     assert metric.value(metric.observe(torch.cat([OUTPUTS, empty]), {})) == pytest.approx(math.e)
 
 
+def test_nats_count_where_no_byte_is_known() -> None:
+    unknown = torch.tensor([[[5.0, 0, 2, 0], [0.0, 0, 0, 0]]], dtype=torch.float64)  # tokens that stand for no bytes
+    metric = language()["bits_per_byte"]
+    assert metric.value(metric.observe(torch.cat([OUTPUTS, unknown]), {})) == pytest.approx(14 / 15 / math.log(2))
+
+
 def test_by_frequency_leaves_out_what_never_came() -> None:
     (exhibit,) = by_frequency(torch.cat([OUTPUTS, torch.zeros(2, 1, 4)], 1), ["frequent", "rare", "never"])
     assert [row[:2] for row in exhibit.rows] == [["frequent", 7], ["rare", 2]]  # type: ignore[union-attr]

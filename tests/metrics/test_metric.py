@@ -6,7 +6,7 @@ import torch
 
 from lamina.metrics import metric as module
 from lamina.metrics.classification import AUROC, Accuracy, LogLoss, classification
-from lamina.metrics.metric import RESAMPLES, resampling, score, scores, wilson
+from lamina.metrics.metric import FEWEST_GROUPS, RESAMPLES, resampling, score, scores, wilson
 from lamina.metrics.regression import RMSE
 
 
@@ -52,8 +52,22 @@ def test_all_right_is_not_proof_of_perfection() -> None:
 
 
 def test_all_right_in_few_groups_proves_less() -> None:
-    found = score(Accuracy(), flags(20, 0), groups=np.arange(20) % 4)
-    assert found.low == pytest.approx(wilson(1.0, 4)[0])
+    found = score(Accuracy(), flags(40, 0), groups=np.arange(40) % 10)
+    assert found.low == pytest.approx(wilson(1.0, 10)[0])
+
+
+def test_of_few_groups_examples_are_drawn() -> None:
+    rows = torch.rand(60, 1, generator=torch.Generator().manual_seed(0)).double()
+    for count in (1, 3, FEWEST_GROUPS - 1):
+        assert score(LogLoss(), rows, groups=np.arange(60) % count) == score(LogLoss(), rows)
+    assert score(LogLoss(), rows, groups=np.arange(60) % FEWEST_GROUPS) != score(LogLoss(), rows)
+
+
+def test_a_single_example_has_no_interval() -> None:
+    found = score(LogLoss(), torch.tensor([[0.5]]).double())
+    assert found.value == pytest.approx(0.5)
+    assert np.isnan(found.low)
+    assert np.isnan(found.high)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +89,12 @@ def test_each_resample_draws_as_many_as_there_are() -> None:
 
 
 def test_groups_are_drawn_as_wholes() -> None:
-    groups = np.array(["a", "b", "a", "c", "b", "a"], dtype=object)
-    weights = torch.cat(list(resampling(6, seed=0, groups=groups)))
-    assert weights.shape == (RESAMPLES, 6)
+    groups = np.array(["a", "b", "a", "c", "b", "a", *"defghij"], dtype=object)
+    weights = torch.cat(list(resampling(13, seed=0, groups=groups)))
+    assert weights.shape == (RESAMPLES, 13)
     for members in ([0, 2, 5], [1, 4], [3]):
         assert (weights[:, members] == weights[:, members[:1]]).all()
-    assert (weights[:, [0, 1, 3]].sum(1) == 3).all()
+    assert (weights[:, [0, 1, 3, *range(6, 13)]].sum(1) == 10).all()
 
 
 def test_groups_widen_the_interval_of_examples_that_repeat_each_other() -> None:

@@ -42,12 +42,21 @@ def test_nothing_is_proved_where_nothing_is_defined() -> None:
 
 
 def test_all_examples_of_one_group_prove_little() -> None:
-    gain = torch.randn(8, 1, generator=torch.Generator().manual_seed(1)).double().repeat_interleave(50, 0) + 0.3
-    alone, grouped = paired(LogLoss(), gain, 0 * gain), paired(LogLoss(), gain, 0 * gain, groups=np.arange(400) // 50)
+    gain = torch.randn(10, 1, generator=torch.Generator().manual_seed(1)).double().repeat_interleave(40, 0) + 0.3
+    alone, grouped = paired(LogLoss(), gain, 0 * gain), paired(LogLoss(), gain, 0 * gain, groups=np.arange(400) // 40)
     assert alone.p < 0.01 < grouped.p
     right = column([1.0] * 30)
-    assert paired(Accuracy(), right, 0 * right, groups=np.zeros(30)).p < 0.01  # of one group, nothing can be said
     assert paired(Accuracy(), right, 0 * right).p == pytest.approx(2 * 0.5**30)
+
+
+def test_of_few_groups_examples_are_compared_and_of_one_example_nothing_is_proved() -> None:
+    gain = torch.rand(30, 1, generator=torch.Generator().manual_seed(1)).double()
+    few = paired(LogLoss(), gain, 0 * gain, groups=np.zeros(30))
+    assert few == paired(LogLoss(), gain, 0 * gain)
+    assert few.low < few.value < few.high
+    one = paired(LogLoss(), gain[:1], 0 * gain[:1])
+    assert one.p == 1
+    assert np.isnan(one.low)
 
 
 @pytest.mark.parametrize(

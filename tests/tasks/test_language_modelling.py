@@ -1,5 +1,6 @@
 """Language modelling: every token is foreseen once, from what stands before it; what is written is what the network says."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from lamina import find
 from lamina.data.data import Data
 from lamina.data.split import complete
 from lamina.data.store import columns_of, gathered
+from lamina.data.stream import IGNORED
 from lamina.data.texts import Passage
 from lamina.data.vocabulary import END
 from lamina.descent import descend
@@ -146,6 +148,111 @@ def test_the_same_seed_writes_the_same_text_of_the_wished_length(read: tuple[Lan
     assert 0 < len(one) <= 50
 
 
+def test_a_text_does_not_depend_on_how_many_are_drawn_together(read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, _, facts = read
+    network, wish = network_of("lstm", task, facts), Sampling(tokens=40, seed=5)
+    three = written(task, network, facts, ["The "] * 3, wish)
+    assert written(task, network, facts, ["The "], wish) == three[:1]
+    assert len(set(three)) == 3
+
+
+@each_network
+def test_a_long_prompt_is_read_in_pieces_and_its_last_token_alone_is_asked(
+    name: str, read: tuple[LanguageModelling, Data, Facts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, data, facts = read
+    network, wish = network_of(name, task, facts), Sampling(tokens=5, temperature=0.0)
+    prompt = "".join(passage.text for passage in data.raws)[: 2 * STRETCH + 50]
+    lengths, asked = [], []
+    forward, following = network.backbone.forward, network.following
+
+    def seen(tokens: torch.Tensor, **carried: torch.Tensor) -> object:
+        lengths.append(tokens.shape[1])
+        return forward(tokens, **carried)
+
+    def heard(features: torch.Tensor) -> torch.Tensor:
+        asked.append(features.shape[:-1].numel())
+        return following(features)
+
+    monkeypatch.setattr(network.backbone, "forward", seen)
+    monkeypatch.setattr(network, "following", heard)
+    text = written(task, network, facts, [prompt], wish)[0]
+    assert max(lengths) == STRETCH
+    assert set(asked) == {1}
+    monkeypatch.setattr("lamina.tasks.language_modelling.STRETCH", 10_000)
+    assert written(task, network, facts, [prompt], wish)[0] == text
+
+
+def test_a_prompt_that_is_no_text_is_refused(read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, _, facts = read
+    with pytest.raises(OptionError, match="surrogate"):
+        task.generate(network_of("lstm", task, facts), facts, ["a\udcff"], Sampling())  # before anything is printed
+
+
+def test_a_compiled_network_writes_without_compiling(read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, _, facts = read
+    network = network_of("lstm", task, facts)
+
+    def compiled(*given: object, **named: object) -> None:
+        raise AssertionError("it would be compiled for each length")
+
+    network._compiled_call_impl = compiled
+    assert written(task, network, facts, ["The "], Sampling(tokens=3))
+
+
+def test_the_mark_before_a_text_is_learned_and_nothing_is_counted_twice(
+    read: tuple[LanguageModelling, Data, Facts],
+) -> None:
+    task, data, facts = read
+    store = encoded(task, facts, data)
+    network = network_of("lstm", task, facts)
+    feed = task.feed(store, store.rows_of(data, "train"), network)
+    seen = torch.zeros(len(facts["bytes"]), dtype=torch.int64)
+    begun = 0
+    for picked in feed.batches(4, np.random.default_rng(0)):
+        batch = feed.batch(picked)
+        tokens, following = batch.inputs["tokens"], batch.targets["following"]
+        begun += int(((tokens == END) & (following != IGNORED)).sum())
+        seen += torch.bincount(following[following != IGNORED], minlength=len(seen))
+    assert begun == 1
+    assert int(seen[END]) == 1
+    assert int(seen.sum()) == facts["tokens"] + 1
+
+
+def test_what_training_never_saw_is_shown_by_itself(read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, _, facts = read
+    network = network_of("lstm", task, facts)
+    outputs = scored(network, task, facts, [Passage("The \u4e00\u4e00", "", True, False)])
+    (exhibit,) = task.exhibits(outputs, {}, facts)
+    assert exhibit.rows[-1][:3] == ["unknown: none in training", 2, pytest.approx(2 / 6)]  # type: ignore[union-attr]
+
+
+def test_nothing_on_the_device_needs_double_precision(read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, _, facts = read
+    network = network_of("lstm", task, facts)
+    assert all(tensor.dtype != torch.float64 for tensor in [*network.parameters(), *network.buffers()])
+
+
+@each_network
+def test_a_text_that_ended_is_read_no_further(
+    name: str, read: tuple[LanguageModelling, Data, Facts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, data, facts = read
+    network = network_of(name, task, facts)
+    text = "".join(passage.text for passage in data.raws)
+    passages = [Passage(text[:long], "", True, False) for long in (30, 3 * STRETCH, STRETCH + 5)]
+    alone = torch.cat([scored(network, task, facts, [passage]) for passage in passages])
+    rows, forward = [], network.backbone.forward
+
+    def seen(tokens: torch.Tensor, **carried: torch.Tensor) -> object:
+        rows.append(len(tokens))
+        return forward(tokens, **carried)
+
+    monkeypatch.setattr(network.backbone, "forward", seen)
+    torch.testing.assert_close(scored(network, task, facts, passages), alone, rtol=1e-4, atol=1e-4)
+    assert rows == [3, 2, 1]
+
+
 def test_an_end_that_is_drawn_ends_the_text(read: tuple[LanguageModelling, Data, Facts]) -> None:
     task, _, facts = read
     network = network_of("lstm", task, facts)
@@ -213,6 +320,62 @@ def test_the_ngrams_are_scored_on_the_same_tokens(read: tuple[LanguageModelling,
     assert {float(sums[TOKENS]) for sums in found.values()} == {float(test["tokens_lengths"].sum())}
     nats = (float(sums[NATS]) for sums in found.values())
     assert next(nats) > 1.3 * next(nats)  # the n-gram model knows more than the unigram
+
+
+def test_a_renamed_column_is_another_one(tmp_path: Path) -> None:
+    import polars as pl
+
+    from lamina.data.data import Source
+    from lamina.model import learned
+
+    task = LanguageModelling(tokens="characters")
+    for name in ("text", "story"):
+        frame = pl.DataFrame({name: [f"Once upon a time there were {number} pigs." for number in range(30)]})
+        data = complete(task.read(Source(frame, target=name)), 0)
+        assert learned(task, data)["column"] == name
+
+
+def test_a_run_on_a_column_is_evaluated_on_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import polars as pl
+
+    from lamina import prove, training
+
+    monkeypatch.setattr(prove, "BASELINE_VALUES", 1000)  # of some 2,700 tokens
+    rows = [f"Once upon a time there were {number} pigs, who went to the market." for number in range(60)]
+    frame = pl.DataFrame({"story": rows, "id": list(range(60))})
+    frame.write_csv(tmp_path / "stories.csv")
+    (tmp_path / "other.txt").write_text("There were 3 pigs.\n" * 20)
+    model = training.train(
+        tmp_path / "stories.csv",
+        target="story",
+        task=LanguageModelling(),
+        size="tiny",
+        epochs=1,
+        threads=1,
+        out=tmp_path / "run",
+    )
+    assert re.search(
+        r"The baselines learned from \d\d\.\d % of the training", model.run.read("evaluation/test.json")["verdict"]
+    )
+    result = model.evaluate(tmp_path / "other.txt")
+    assert result["scores"]["perplexity"]["value"] > 1
+    with pytest.raises(OptionError, match="--target"):
+        model.evaluate(tmp_path / "other.txt", target="story")
+    answers = model.predict({"story": rows[0]}, tmp_path / "other.txt", {"story": "x"})
+    alone = model.predict(tmp_path / "other.txt")
+    assert answers[1]["prediction"] == pytest.approx(alone[0]["prediction"], rel=1e-3)
+
+
+@pytest.mark.parametrize(("name", "most"), [("lstm", 5_000_000), ("rnn", 5_000_000), ("transformer", 10_000_000)])
+def test_the_size_follows_from_the_tokens(name: str, most: int, read: tuple[LanguageModelling, Data, Facts]) -> None:
+    task, data, facts = read
+    family, shape = find.network(name), task.takes(facts)
+    assert [family.default_size(shape, tokens) for tokens in (most - 1, most)] == ["small", "medium"]
+    store = encoded(task, facts, data)
+    network = network_of(name, task, facts)
+    for window in (None, 7):
+        feed = replace(task, window=window).feed(store, store.rows_of(data, "train"), network)
+        assert feed.amount == facts["tokens"] + 1  # whatever the window
 
 
 def test_a_run_writes_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,8 @@ def find(data: Data) -> Iterator[Finding]:
     else:
         half = 1.96 * (0.9 * 0.1 / examples) ** 0.5
         what = (
-            f"an accuracy of 90 % measured on {examples:,} test examples is known to ± {100 * half:.1f} points at best"
+            f"{'an accuracy' if data.classified else 'a share'} of 90 % measured on {examples:,} test examples is known to "
+            f"± {100 * half:.1f} points at best"
         )
         least = _NOTE
     if half > least:

@@ -47,7 +47,7 @@ class Source:
         if self.path is None:
             return "data"
         stem = self.path.resolve().name
-        for ending in (".gz", ".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".txt", ".text", ".md"):
+        for ending in (".gz", ".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".txt", ".text", ".md", ".tokens"):
             stem = stem.removesuffix(ending)
         return stem or "data"
 

@@ -23,6 +23,7 @@ from lamina.errors import DataError
 
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 _ROWS_AT_ONCE = 20_000
+_LONGEST_CELL = 2**31 - 1  # characters; Python's own limit, 131,072, would refuse books
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def _open(file: Path) -> IO[bytes]:
 
 def _records(text: str, delimiter: str, quoting: int, file: Path) -> Iterator[tuple[int, list[str]]]:
     """(line on which it begins, cells) of each row that is not empty."""
+    csv.field_size_limit(_LONGEST_CELL)  # of the process: there is no narrower one
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
     begins = 1
     try:

@@ -24,6 +24,11 @@ class Feed(ABC):
     def __len__(self) -> int:
         """How many examples an epoch has."""
 
+    @property
+    def amount(self) -> int:
+        """How much there is to learn from, by which a network's size is chosen: examples; of a stream, tokens."""
+        return len(self)
+
     @abstractmethod
     def steps(self, batch_size: int) -> int:
         """How many batches an epoch has; no example is dropped."""

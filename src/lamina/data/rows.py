@@ -58,6 +58,8 @@ def is_rows(source: Source) -> bool:
     if source.path is not None:
         return is_table(Path(source.path))
     first = source.where[0] if isinstance(source.where, tuple) else source.where
+    if isinstance(first, list) and first and isinstance(first[0], str):
+        return False  # texts; NumPy would copy them all to find their shape
     return hasattr(first, "columns") or len(np.shape(first)) == 2
 
 

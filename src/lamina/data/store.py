@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import EDQUOT, ENOSPC
@@ -29,6 +30,7 @@ from lamina.data.mapped import fetch, mapped
 from lamina.data.ragged import Ragged
 from lamina.errors import TrainingError
 
+PADDED = 2**24  # values that examples of unequal lengths may take together, padded
 _ATTEMPTS = 3  # others may make or remove the same store at the same time
 
 Columns = dict[str, torch.Tensor | Ragged]
@@ -149,6 +151,24 @@ def gathered(columns: Columns, rows: torch.Tensor) -> Tensors:
         else:
             tensors[name] = column.index_select(0, at)
     return tensors
+
+
+def alike(columns: Columns, count: int) -> Iterator[torch.Tensor]:
+    """All of so many rows, in pieces whose examples have lengths so alike that padding takes little: at most ``PADDED`` values,
+    or twice what they have. In their order where nothing is ragged."""
+    lengths = [column.lengths for column in columns.values() if isinstance(column, Ragged)]
+    if not lengths:
+        yield torch.arange(count)
+        return
+    sizes, order = torch.stack(lengths).amax(0).sort(descending=True, stable=True)
+    start, held = 0, 0
+    for end, size in enumerate(sizes.tolist()):
+        padded = int(sizes[start]) * (end - start + 1)
+        if end > start and padded > max(PADDED, 2 * (held + size)):
+            yield order[start:end]
+            start, held = end, 0
+        held += size
+    yield order[start:]
 
 
 def _open(folder: Path) -> Store | None:

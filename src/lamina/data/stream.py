@@ -21,12 +21,18 @@ class Stream(Feed):
     ring, and where its first window begins is drawn anew in each epoch, so that the cuts fall differently.
     """
 
-    def __init__(self, tokens: Tensor, window: int, carries: bool) -> None:
-        """Wrap ``tokens`` (tokens,) in windows of ``window`` tokens."""
-        self.tokens, self.window, self.carries = tokens, window, carries
+    def __init__(self, tokens: Tensor, window: int, carries: bool, first: int | None = None) -> None:
+        """Wrap ``tokens`` (tokens,), and the one that stands before the ``first`` of them, in windows of ``window`` tokens."""
+        self.tokens, self.window, self.carries, self.first = tokens, window, carries, first
+        self.length = len(tokens) + (first is not None)
 
     def __len__(self) -> int:
-        return -(-len(self.tokens) // self.window)
+        return -(-self.length // self.window)
+
+    @property
+    def amount(self) -> int:
+        """Tokens."""
+        return self.length
 
     def steps(self, batch_size: int) -> int:
         """How many batches an epoch has."""
@@ -36,16 +42,16 @@ class Stream(Feed):
 
     def batches(self, batch_size: int, generator: np.random.Generator) -> list[Tensor]:
         """Of each batch the windows' first tokens and their lengths, (windows, 2)."""
-        begin = int(generator.integers(len(self.tokens)))
+        begin = int(generator.integers(self.length))
         if not self.carries:
-            starts = torch.arange(0, len(self.tokens), self.window)
-            lengths = (len(self.tokens) - starts).clamp(max=self.window)
+            starts = torch.arange(0, self.length, self.window)
+            lengths = (self.length - starts).clamp(max=self.window)
             order = torch.from_numpy(generator.permutation(len(starts)))
             windows = torch.stack([starts + begin, lengths], 1)[order]
             return list(windows.tensor_split(self.steps(batch_size)))
         stretch = self._stretch(batch_size)
-        lanes = torch.arange(0, len(self.tokens), stretch)  # the last is shorter where they do not come out even
-        ends = (lanes + stretch).clamp(max=len(self.tokens))
+        lanes = torch.arange(0, self.length, stretch)  # the last is shorter where they do not come out even
+        ends = (lanes + stretch).clamp(max=self.length)
         picked = []
         for done in range(0, stretch, self.window):
             starts = lanes + done
@@ -57,13 +63,16 @@ class Stream(Feed):
         longest = max(1, int(picked[:, 1].max()))
         picked = picked.to(self.tokens.device)
         places = torch.arange(longest + 1, device=picked.device)
-        found = self.tokens[(picked[:, :1] + places) % len(self.tokens)].long()  # (windows, longest + 1)
-        outside = places[:-1] >= picked[:, 1:]
+        places = (picked[:, :1] + places) % self.length  # (windows, longest + 1); the first token's is behind the last
+        found = self.tokens[places.clamp(max=len(self.tokens) - 1)].long()
+        if self.first is not None:
+            found.masked_fill_(places == len(self.tokens), self.first)
+        outside = torch.arange(longest, device=picked.device) >= picked[:, 1:]
         return Batch({"tokens": found[:, :-1]}, {"following": found[:, 1:].masked_fill(outside, IGNORED)})
 
     def _stretch(self, lanes: int) -> int:
         """Tokens in a lane."""
-        return -(-len(self.tokens) // lanes)
+        return -(-self.length // lanes)
 
 
 def streamed(column: Ragged, rows: Tensor) -> Tensor:

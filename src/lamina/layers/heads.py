@@ -141,7 +141,7 @@ class LanguageModel(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(classes)))
         self.register_buffer("classes", torch.tensor(classes), persistent=False)
         self.register_buffer("frequent", torch.tensor(frequent, dtype=torch.int64), persistent=False)
-        self.register_buffer("bytes", torch.tensor(sizes, dtype=torch.float64), persistent=False)
+        self.register_buffer("bytes", torch.tensor(sizes, dtype=torch.int64), persistent=False)
 
     def forward(self, tokens: Tensor, following: Tensor | None = None, **carried: Tensor) -> tuple[Tensor, Tensors]:
         """Read tokens, (rows, length), after what is carried.
@@ -152,9 +152,9 @@ class LanguageModel(nn.Module):
             carried on.
         """
         features, carried = self.backbone(tokens, **carried)  # (rows, length, width)
-        weight = self.backbone.embedding.weight
         if following is None:
-            return functional.linear(features, weight, self.bias), carried
+            return self.following(features), carried
+        weight = self.backbone.embedding.weight
         if not self.training or not self.drawn:
             return linear_cross_entropy(features, weight, self.bias, following), carried
         tokens, factor, place = self.candidates(following)
@@ -200,35 +200,59 @@ class LanguageModel(nn.Module):
             before_lengths: (rows,).
 
         Returns:
-            (rows, classes of tokens, 4) sums: nats, hits, tokens, bytes; float64.
+            (rows, classes of tokens, 4) sums: nats, hits, tokens, bytes; float64 on the CPU, for not every device knows it.
         """
-        whole, lengths = _joined(before, before_lengths, tokens, tokens_lengths)
+        lengths = before_lengths + tokens_lengths
         kinds = int(self.classes.max()) + 1
-        found = torch.zeros(4, len(whole) * kinds, dtype=torch.float64, device=whole.device)
-        carried: Tensors = self.backbone.start(len(whole))
-        for begin in range(0, whole.shape[1] - 1, STRETCH):
-            read = whole[:, begin : begin + STRETCH + 1]
+        found = torch.zeros(4, len(tokens) * kinds, dtype=torch.float64)
+        rows = torch.arange(len(tokens), device=tokens.device)  # those that have not ended
+        carried: Tensors = self.backbone.start(len(tokens))
+        for begin in range(0, int(lengths.max()) - 1, STRETCH):
+            going = (lengths[rows] > begin + 1).nonzero()[:, 0]
+            if len(going) < len(rows):
+                rows, carried = rows[going], {name: tensor[going] for name, tensor in carried.items()}
+            place = torch.arange(begin, min(begin + STRETCH + 1, int(lengths[rows].max())), device=tokens.device)
+            read = _joined(before[rows], before_lengths[rows], tokens, rows, place)
             features, carried = self.backbone(read[:, :-1], **carried)
-            place = torch.arange(begin + 1, begin + read.shape[1], device=whole.device)
-            row, column = ((place >= before_lengths[:, None]) & (place < lengths[:, None])).nonzero(as_tuple=True)
+            asked = (place[1:] >= before_lengths[rows, None]) & (place[1:] < lengths[rows, None])
+            row, column = asked.nonzero(as_tuple=True)
             for start in range(0, len(row), STRETCH):
-                some = slice(start, start + STRETCH)
-                following = read[row[some], column[some] + 1].long()
-                logits = functional.linear(
-                    features[row[some], column[some]], self.backbone.embedding.weight, self.bias
-                ).float()
-                nats = functional.cross_entropy(logits, following, reduction="none").double()
-                hits = (logits.argmax(1) == following).double()
-                spot = row[some] * kinds + self.classes[following]
-                for sums, values in zip(found, (nats, hits, torch.ones_like(nats), self.bytes[following]), strict=True):
-                    sums += torch.bincount(spot, values, minlength=len(sums))
-        return found.view(4, len(whole), kinds).permute(1, 2, 0)
+                some = row[start : start + STRETCH], column[start : start + STRETCH]
+                following = read[:, 1:][some].long()
+                logits = self.following(features[some]).float()
+                nats = functional.cross_entropy(logits, following, reduction="none")
+                hits = logits.argmax(1) == following
+                values = (
+                    torch.stack([nats, hits.float(), torch.ones_like(nats), self.bytes[following].float()])
+                    .cpu()
+                    .double()
+                )
+                spot = (rows[some[0]] * kinds + self.classes[following]).cpu()
+                for sums, value in zip(found, values, strict=True):
+                    sums += torch.bincount(spot, value, minlength=len(sums))
+        return found.view(4, len(tokens), kinds).permute(1, 2, 0)
+
+    def following(self, features: Tensor) -> Tensor:
+        """Logits of the next token, (..., vocabulary), from features (..., width)."""
+        return functional.linear(features, self.backbone.embedding.weight, self.bias)
 
 
-def _joined(first: Tensor, first_lengths: Tensor, second: Tensor, second_lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Two padded tensors, (rows, longest) each, one after the other without a gap; and the lengths."""
-    lengths = first_lengths + second_lengths
-    place = torch.arange(int(lengths.max()), device=first.device).expand(len(first), -1)
-    source = torch.where(place < first_lengths[:, None], place, place - first_lengths[:, None] + first.shape[1])
-    both = torch.cat([first, second], 1)
-    return both.gather(1, source.clamp(max=both.shape[1] - 1)), lengths
+def _joined(first: Tensor, first_lengths: Tensor, second: Tensor, rows: Tensor, place: Tensor) -> Tensor:
+    """What stands at some places of rows that are those of ``first`` and, without a gap, some ``rows`` of ``second``.
+
+    Args:
+        first: (rows, longest), padded.
+        first_lengths: (rows,).
+        second: (all rows, longest), padded.
+        rows: (rows,), which of ``second``.
+        place: (places,).
+
+    Returns:
+        (rows, places).
+    """
+    after = place - first_lengths[:, None]  # (rows, places)
+    one = first.gather(1, place.clamp(max=first.shape[1] - 1).expand_as(after))
+    if second.shape[1] == 0:
+        return one
+    other = second[rows[:, None], after.clamp(0, second.shape[1] - 1)]
+    return torch.where(after < 0, one, other)

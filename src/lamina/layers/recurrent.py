@@ -82,8 +82,11 @@ def window(shape: Tokens) -> int:
 
 
 def default_size(shape: Tokens, examples: int) -> str:
-    """Small up to some million tokens, as much as two CPU cores read ten times in half an hour; medium from there on."""
-    return "small" if examples * window(shape) < 5_000_000 else "medium"
+    """Small up to some million tokens, as much as two CPU cores read ten times in half an hour; medium from there on.
+
+    ``examples`` are tokens.
+    """
+    return "small" if examples < 5_000_000 else "medium"
 
 
 def plan(shape: Tokens, examples: int) -> Plan:

@@ -19,20 +19,20 @@ NATS, HITS, TOKENS, BYTES = range(4)
 
 
 class Ratio(Metric):
-    """A sum over blocks divided by another one. Kept per block: the ratio, and what it is divided by."""
+    """A sum over blocks divided by another one. Kept per block: the ratio, by which blocks are ranked, and both sums."""
 
     def __init__(self, top: int, bottom: int) -> None:
         self.top, self.bottom = top, bottom
 
     def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
-        """(blocks, 2): the block's own ratio, and its weight."""
+        """(blocks, 3): the block's own ratio, what is divided, and by what; that may be 0 in a block with the other above."""
         sums = outputs.double().sum(1)  # (blocks, 4)
-        weight = sums[:, self.bottom]
-        return torch.stack([sums[:, self.top] / weight.clamp(min=1), weight], 1)
+        top, bottom = sums[:, self.top], sums[:, self.bottom]
+        return torch.stack([top / bottom.clamp(min=1), top, bottom], 1)
 
     def ratios(self, rows: Tensor, weights: Tensor) -> Tensor:
         """(sets,): the ratio of the sums."""
-        return (weights @ rows.prod(1)) / (weights @ rows[:, 1])
+        return (weights @ rows[:, 1]) / (weights @ rows[:, 2])
 
 
 class Perplexity(Ratio):

@@ -16,6 +16,8 @@ from torch import Tensor
 from lamina.batch import Tensors
 
 RESAMPLES = 1000
+FEWEST_GROUPS = 10
+"""Below that, examples are drawn instead of groups: of a few units, resamples say nothing about those that were not seen."""
 _CHUNK = 2**22  # weights held at once: 32 MiB of float64
 
 
@@ -86,7 +88,11 @@ def scores(
         metrics: by name.
         rows: per metric, (examples, k), from its ``observe``; the same examples for all.
         seed: of the resampling.
-        groups: (examples,), resampled as wholes when given: examples of one group are not independent.
+        groups: (examples,), resampled as wholes when there are ``FEWEST_GROUPS``: examples of one group are not
+            independent.
+
+    Returns:
+        By name; the interval is not-a-number where there is a single example, unless it is that of a share.
     """
     examples = len(next(iter(rows.values()), ()))
     if examples == 0:
@@ -95,7 +101,7 @@ def scores(
     for weights in resampling(examples, seed, groups):  # drawn once, for drawing takes longer than most metrics
         for name, metric in metrics.items():
             sampled[name].append(metric.values(rows[name], weights))
-    units = examples if groups is None else len(np.unique(groups.astype(str)))
+    units = int(members(examples, groups).max()) + 1
     return {
         name: _interval(metric, metric.value(rows[name]), torch.cat(sampled[name]), units)
         for name, metric in metrics.items()
@@ -105,7 +111,7 @@ def scores(
 def _interval(metric: Metric, value: float, sampled: Tensor, units: int) -> Score:
     """The score, from the metric's value on all examples and on the resamples of ``units`` independent units."""
     sampled = sampled[~torch.isnan(sampled)]
-    if len(sampled) == 0:
+    if len(sampled) == 0 or (units < 2 and not metric.share):
         return Score(value, float("nan"), float("nan"))
     low, high = torch.quantile(sampled, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     if metric.share and low == high:
@@ -116,14 +122,27 @@ def _interval(metric: Metric, value: float, sampled: Tensor, units: int) -> Scor
 def resampling(examples: int, seed: int, groups: np.ndarray | None = None) -> Iterator[Tensor]:
     """Bootstrap weights, in pieces of (sets, examples) that fit in memory; ``RESAMPLES`` sets in all."""
     generator = np.random.default_rng(seed)
-    members = np.arange(examples) if groups is None else np.unique(groups.astype(str), return_inverse=True)[1]
-    units = int(members.max()) + 1
+    member = members(examples, groups)
+    units = int(member.max()) + 1
     at_once = max(1, min(RESAMPLES, _CHUNK // max(examples, 1)))
     for start in range(0, RESAMPLES, at_once):
         sets = min(at_once, RESAMPLES - start)
         drawn = generator.integers(0, units, (sets, units)) + np.arange(sets)[:, None] * units
         counts = np.bincount(drawn.ravel(), minlength=sets * units).reshape(sets, units)
-        yield torch.from_numpy(counts[:, members].astype(np.float64))
+        yield torch.from_numpy(counts[:, member].astype(np.float64))
+
+
+def members(examples: int, groups: np.ndarray | None = None) -> np.ndarray:
+    """(examples,) int64: to which of the units that are drawn each example belongs.
+
+    A unit is a group, or where there are fewer than ``FEWEST_GROUPS`` an example. The scores' intervals and the
+    paired test both go by it.
+    """
+    if groups is not None:
+        names, member = np.unique(groups.astype(str), return_inverse=True)
+        if len(names) >= FEWEST_GROUPS:
+            return member
+    return np.arange(examples)
 
 
 def wilson(share: float, examples: int) -> tuple[float, float]:

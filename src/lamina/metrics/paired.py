@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamina.metrics.metric import Metric, resampling
+from lamina.metrics.metric import Metric, members, resampling
 
 LEVEL = 0.05
 """How often a difference that is not there may be called proved."""
@@ -55,18 +55,19 @@ def differences(
         first: per metric, (examples, k), from its ``observe``.
         second: the same for the other predictor, on the same examples in the same order.
         seed: of the resampling.
-        groups: (examples,), resampled as wholes when given: examples of one group are not independent.
+        groups: (examples,), resampled as wholes when there are ten: examples of one group are not independent.
     """
     examples = len(next(iter(first.values()), ()))
+    units = int(members(examples, groups).max()) + 1 if examples else 0
     sampled: dict[str, list[Tensor]] = {name: [] for name in metrics}
-    for weights in resampling(examples, seed, groups) if examples else ():
+    for weights in resampling(examples, seed, groups) if units > 1 else ():
         for name, metric in metrics.items():
             sampled[name].append(metric.values(first[name], weights) - metric.values(second[name], weights))
     found = {}
     for name, metric in metrics.items():
         value = metric.value(first[name]) - metric.value(second[name]) if examples else float("nan")
-        found[name] = _difference(value, torch.cat(sampled[name]) if examples else torch.empty(0))
-        if examples and groups is None and metric.share and first[name].shape[1] == 1:
+        found[name] = _difference(value, torch.cat(sampled[name]) if units > 1 else torch.empty(0))
+        if units == examples > 1 and metric.share and first[name].shape[1] == 1:
             p = mcnemar(first[name][:, 0] > 0, second[name][:, 0] > 0)
             found[name] = Difference(value, found[name].low, found[name].high, p)
     return found

@@ -1,6 +1,6 @@
 """The transformer for language: a decoder (Vaswani et al. 2017, arXiv:1706.03762) that sees the last ``window`` tokens.
 
-In:  tokens (rows, length); when text is continued, also the keys and values of the tokens before, and their count.
+In:  tokens (rows, length); when text is continued, also the keys and values of the tokens before.
 Out: features (rows, length, width), and the keys and values with those of these tokens.
 
     blocks      x + Attention(norm(x)), then x + MLP(norm(x))        (pre-norm: Xiong et al. 2020, arXiv:2002.04745)
@@ -65,32 +65,25 @@ class Network(nn.Module):
         self.norm = nn.RMSNorm(size.width)
 
     def start(self, rows: int) -> Tensors:
-        """What is carried before anything was read: keys and values of no token, and how many were read."""
+        """What is carried before anything was read: keys and values of no token."""
         shape = (rows, len(self.blocks), self.heads, 0, self.width // self.heads)
         weight = self.embedding.weight
-        return {
-            "keys": weight.new_zeros(shape),
-            "values": weight.new_zeros(shape),
-            "position": torch.zeros(rows, dtype=torch.int64, device=weight.device),
-        }
+        return {"keys": weight.new_zeros(shape), "values": weight.new_zeros(shape)}
 
     def forward(
-        self, tokens: Tensor, keys: Tensor | None = None, values: Tensor | None = None, position: Tensor | None = None
+        self, tokens: Tensor, keys: Tensor | None = None, values: Tensor | None = None
     ) -> tuple[Tensor, Tensors]:
         """Read tokens (rows, length).
 
         Args:
             tokens: ids.
-            keys: (rows, blocks, heads, past, head width) of the last tokens, already rotated; without them, a text begins
-                here and nothing is carried on, as in training.
+            keys: (rows, blocks, heads, past, head width) of the last tokens, not yet rotated, for only distances count: so
+                places are counted from the first of these, and stay small however long the text is. Without them, a
+                text begins here and nothing is carried on, as in training.
             values: of the same shape.
-            position: (rows,), how many tokens each row has read.
         """
-        places = torch.arange(tokens.shape[1], device=tokens.device)  # (length,)
-        if position is not None:
-            places = position[:, None, None] + places  # (rows, 1, length): for all heads
-        turns = rotations(places, self.width // self.heads)
         past = 0 if keys is None else keys.shape[3]
+        turns = rotations(torch.arange(past + tokens.shape[1], device=tokens.device), self.width // self.heads)
         mask = visible(tokens.shape[1], past, self.window, tokens.device)
         hidden = self.dropout(self.first_norm(self.embedding(tokens)))  # (rows, length, width)
         kept: list[tuple[Tensor, Tensor]] = []
@@ -99,11 +92,11 @@ class Network(nn.Module):
             hidden, cache = block(hidden, turns, mask, before)
             kept.append(cache)
         features: Tensor = self.norm(hidden)
-        if keys is None or position is None:
+        if keys is None:
             return features, {}
         last = 1 - self.window  # the token that comes next is the window's last
         all_keys, all_values = (torch.stack([pair[i][:, :, last:] for pair in kept], 1) for i in (0, 1))
-        return features, {"keys": all_keys, "values": all_values, "position": position + tokens.shape[1]}
+        return features, {"keys": all_keys, "values": all_values}
 
 
 class Block(nn.Module):
@@ -148,11 +141,12 @@ class Attention(nn.Module):
             linear(hidden).unflatten(2, (self.heads, -1)).transpose(1, 2)  # (rows, heads, length, head width)
             for linear in (self.query, self.key, self.value)
         )
-        query, key = rotated(self.query_norm(query), turns), rotated(self.key_norm(key), turns)
+        query, key = self.query_norm(query), self.key_norm(key)
         if before is not None:
             key, value = torch.cat([before[0], key], 2), torch.cat([before[1], value], 2)
         plain = mask is None and query.shape[2] == key.shape[2]
-        found = functional.scaled_dot_product_attention(query, key, value, mask, is_causal=plain)
+        turned = rotated(query, turns[:, -query.shape[2] :]), rotated(key, turns)
+        found = functional.scaled_dot_product_attention(*turned, value, mask, is_causal=plain)
         return self.out(found.transpose(1, 2).flatten(2)), (key, value)
 
 
@@ -174,7 +168,7 @@ class MLP(nn.Module):
 
 
 def rotations(places: Tensor, width: int) -> Tensor:
-    """The angles by which pairs of numbers are turned: cosines and sines, (2, ..., length, width // 2)."""
+    """The angles by which pairs of numbers are turned: cosines and sines, (2, length, width // 2)."""
     speeds = SLOWEST ** -(torch.arange(0, width, 2, device=places.device) / width)  # (width // 2,)
     angles = places[..., None] * speeds
     return torch.stack([angles.cos(), angles.sin()])
@@ -195,8 +189,11 @@ def visible(length: int, past: int, window: int, device: torch.device) -> Tensor
 
 
 def default_size(shape: Tokens, examples: int) -> str:
-    """Small for a corpus that is read in minutes, medium from ten million tokens on."""
-    return "small" if examples * 256 < 10_000_000 else "medium"
+    """Small for a corpus that is read in minutes, medium from ten million tokens on.
+
+    ``examples`` are tokens.
+    """
+    return "small" if examples < 10_000_000 else "medium"
 
 
 def plan(shape: Tokens, examples: int) -> Plan:

@@ -25,13 +25,15 @@ from lamina.data.ragged import Ragged, ragged
 from lamina.data.store import Store
 from lamina.data.stream import IGNORED, Stream, streamed
 from lamina.data.texts import Passage
-from lamina.data.vocabulary import END, Kind, Vocabulary, choose
+from lamina.data.vocabulary import END, UNKNOWN, Kind, Vocabulary, choose
+from lamina.data.writing import Writing
+from lamina.errors import OptionError
 from lamina.exhibits import Exhibit
-from lamina.layers.heads import LanguageModel
+from lamina.layers.heads import STRETCH, LanguageModel
 from lamina.layers.shapes import Tokens
 from lamina.metrics import language
 from lamina.metrics.metric import Metric
-from lamina.sampling import Sampling, draw
+from lamina.sampling import Sampling, draw, generators
 from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
 
 RANKS = (10, 100, 1_000, 10_000)  # of tokens by frequency, at which a class of tokens ends
@@ -84,16 +86,17 @@ class LanguageModelling(Task):
         documents = sum(passage.first for passage in passages)
         ends = [rank for rank in RANKS if rank < len(counts)] + [len(counts)]
         classes = np.searchsorted(ends, np.argsort(np.argsort(-counts, kind="stable"), kind="stable"), side="right")
+        names = [f"the {ends[0]:,} most frequent", *(f"ranks {a + 1:,} to {b:,}" for a, b in pairwise(ends))]
+        if vocabulary.kind != "bytepairs" and counts[UNKNOWN] == 0:  # what it costs is shown by itself
+            classes[UNKNOWN] = len(names)
+            names.append("unknown: none in training")
         return {
             "vocabulary": vocabulary.to_json(),
             "column": passages[0].column,
             "documents": documents,
             "tokens": int(counts.sum()),
             "classes": classes.tolist(),
-            "class_names": [
-                f"the {ends[0]:,} most frequent",
-                *(f"ranks {a + 1:,} to {b:,}" for a, b in pairwise(ends)),
-            ],
+            "class_names": names,
             "bytes": vocabulary.bytes_of().tolist(),
             "notes": [why, f"The training part has {counts.sum():,} tokens of {np.count_nonzero(counts):,} kinds."],
         }
@@ -134,7 +137,8 @@ class LanguageModelling(Task):
         """The training passages as one stream, in windows; those of a recurrent network continue one another."""
         backbone = cast(Any, network.backbone)
         stream = streamed(cast(Ragged, store.inputs["tokens"]), rows)
-        return Stream(stream, self.window or backbone.window, backbone.carries)
+        begins = None if int(stream[-1]) == END else END  # where a part of a document is learned, nothing else ends
+        return Stream(stream, self.window or backbone.window, backbone.carries, begins)
 
     def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
         """The negative log-likelihood of each following token (cross-entropy)."""
@@ -190,19 +194,18 @@ class LanguageModelling(Task):
         """Continue each prompt, token by token, until its end is drawn or there are as many as were wished.
 
         The texts advance together: a token that a longer prompt has already is taken, not drawn.
+
+        Raises:
+            OptionError: a prompt holds half of a character.
         """
         vocabulary = _vocabulary(facts)
-        given = [[END, *ids.tolist()] for ids in vocabulary.encode([prompt or "\n" for prompt in prompts])]
-        written = [""] * len(given)
-        for said in _continued(cast(LanguageModel, network), given, wish):
-            pieces = []
-            for index, ids in enumerate(said):
-                begun = vocabulary.decode(given[index][1:])
-                text = vocabulary.decode([token for token in ids[1:] if token != END])[len(begun) :]
-                text = text if text.startswith(written[index]) and not text.endswith("\ufffd") else written[index]
-                pieces.append(text[len(written[index]) :])
-                written[index] = text
-            yield pieces
+        for prompt in prompts:
+            try:
+                prompt.encode()
+            except UnicodeEncodeError:
+                what = "it holds half of a character (a lone surrogate)."
+                raise OptionError(what, "--prompt", "Write it in UTF-8.") from None
+        return _written(cast(LanguageModel, network), vocabulary, prompts, wish)
 
     def tiny(self, path: Path) -> Source:
         """The longest topics of the Python language reference, as the interpreter ships them for its ``help``."""
@@ -218,32 +221,54 @@ class LanguageModelling(Task):
         return Source(path / "python.txt")
 
 
+def _written(
+    network: LanguageModel, vocabulary: Vocabulary, prompts: Sequence[str], wish: Sampling
+) -> Iterator[list[str]]:
+    """What can be read of each text after each token."""
+    given = [[END, *ids.tolist()] for ids in vocabulary.encode([prompt or "\n" for prompt in prompts])]
+    written = [Writing(vocabulary, ids[1:]) for ids in given]
+    for added in _continued(network, given, wish):
+        yield ["" if token is None else text.add(token) for text, token in zip(written, added, strict=True)]
+
+
 @torch.inference_mode()
-def _continued(network: LanguageModel, given: list[list[int]], wish: Sampling) -> Iterator[list[list[int]]]:
-    """All tokens of each text, after each that was added."""
+def _continued(network: LanguageModel, given: list[list[int]], wish: Sampling) -> Iterator[list[int | None]]:
+    """The token that is added to each text; None while its prompt is still read, and after its end.
+
+    It calls the backbone as it is, not compiled: what is read has another shape each time.
+    """
     device = network.bias.device
-    generator = torch.Generator().manual_seed(wish.seed)
-    said = [list(ids[: min(map(len, given))]) for ids in given]
+    own = generators(wish.seed, len(given))
+    known = [list(ids) for ids in given]
     done = [False] * len(given)
+    place = min(map(len, given))  # how many tokens of each text were read
+    read = torch.tensor([ids[:place] for ids in given], device=device)
     carried = network.backbone.start(len(given))
-    read = torch.tensor(said, device=device)
     while True:
-        logits, carried = network(read, **carried)
-        longest = max(map(len, said))
-        known = torch.tensor(
-            [[-1, *ids[1:]] + [-1] * (longest - len(ids)) for ids in said]
-        )  # END begins, but did not come
-        drawn = draw(logits[:, -1], known, wish, generator).tolist()
-        place = len(said[0])
-        drawn = [ids[place] if place < len(ids) else token for ids, token in zip(given, drawn, strict=True)]
-        for index, token in enumerate(drawn):
-            over = place >= len(given[index]) and (token == END or place - len(given[index]) >= wish.tokens)
+        for some in torch.split(read, STRETCH, 1):
+            features, carried = network.backbone(some, **carried)
+        drawn = draw(network.following(features[:, -1]), _said(known, place, wish), wish, own).tolist()
+        added: list[int | None] = []
+        for index, (ids, token) in enumerate(zip(known, drawn, strict=True)):
+            over = token == END or place - len(given[index]) >= wish.tokens
+            if place < len(given[index]):
+                added.append(None)
+                continue
             done[index] = done[index] or over
-            said[index].append(END if done[index] else token)
+            ids.append(END if done[index] else token)
+            added.append(None if done[index] else token)
         if all(done):
             return
-        yield said
-        read = torch.tensor(drawn, device=device)[:, None]
+        yield added
+        read = torch.tensor([[ids[place]] for ids in known], device=device)
+        place += 1
+
+
+def _said(known: list[list[int]], place: int, wish: Sampling) -> Tensor:
+    """(texts, tokens) of what may not be repeated lightly; not END, which begins each text, but did not come."""
+    if wish.repetition == 1:
+        return torch.full((len(known), 1), -1)
+    return torch.tensor([[-1, *ids[1:place]] for ids in known])
 
 
 def _vocabulary(facts: Facts) -> Vocabulary:

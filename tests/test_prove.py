@@ -1,0 +1,38 @@
+"""Proof: from what baselines learn, and that it is said where it is not all."""
+
+import numpy as np
+import pytest
+import torch
+
+from lamina import prove
+from lamina.data.ragged import Ragged, ragged
+from lamina.data.store import Store
+
+
+def store_of(lengths: list[int]) -> Store:
+    tokens = Ragged.of(ragged([np.full(length, number) for number, length in enumerate(lengths)]))
+    return Store({"tokens": tokens}, {}, np.arange(len(lengths)), [])
+
+
+def test_baselines_learn_from_the_last_texts_in_their_order_as_many_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "BASELINE_ROWS", 2)  # bounds others than these
+    store, train = store_of([5, 5, 2, 3, 4, 9]), torch.arange(5)
+    assert prove._seen(store, train).tolist() == [0, 1, 2, 3, 4]
+    monkeypatch.setattr(prove, "BASELINE_VALUES", 9)
+    assert prove._seen(store, train).tolist() == [2, 3, 4]
+    monkeypatch.setattr(prove, "BASELINE_VALUES", 1)
+    assert prove._seen(store, train).tolist() == [4]  # one there must be
+    assert prove._seen(store, train[:0]).tolist() == []
+
+
+def test_baselines_of_other_examples_learn_from_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "BASELINE_ROWS", 4)
+    store = Store({"numbers": torch.zeros(9, 2)}, {}, np.arange(9), [])
+    assert len(set(prove._seen(store, torch.arange(9)).tolist())) == 4
+    assert prove._seen(store, torch.arange(3)).tolist() == [0, 1, 2]
+
+
+def test_texts_reach_a_baseline_unpadded() -> None:
+    arrays = prove._arrays(store_of([2, 100_000, 1]).inputs, torch.tensor([2, 0]))
+    assert [row.tolist() for row in arrays["tokens"]] == [[2], [0, 0]]
+    assert arrays["tokens_lengths"].tolist() == [1, 2]
