@@ -118,7 +118,7 @@ def test_answers_are_written_as_a_table_that_can_be_read_again(trained: Trained,
 
     raws = trained.data.of("test").raws[:20]
     write_answers(trained.model.stream(raws), tmp_path / "boxes.csv", rows=trained.model.task.rows)
-    rows = list(csv.DictReader((tmp_path / "boxes.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "boxes.csv").read_text().splitlines()))
     assert {"input", "class", "score", "left", "top", "right", "bottom"} <= set(rows[0])
     again = detections.read(Source(tmp_path / "boxes.csv"))
     said = [answer["prediction"] for answer in trained.model.predict(*raws)]

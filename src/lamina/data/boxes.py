@@ -120,7 +120,7 @@ class _Checks:
             size = one.size or (1, 1)
         elif one.size is not None and one.size != size:
             turned = " (turned by its EXIF orientation)" if one.size == size[::-1] else ""
-            self._note("size", f"{where}: {one.size[0]} x {one.size[1]} is said, it has {size[0]} x {size[1]}{turned}")
+            self._note("box.size", f"{where}: {one.size[0]} x {one.size[1]} is said, it has {size[0]} x {size[1]}{turned}")
         width, height = size
         scale = np.array([width, height, width, height]) if one.relative else np.ones(4)
         seen: set[Box] = set()
@@ -128,16 +128,16 @@ class _Checks:
             self.boxes += 1
             left, top, right, bottom = (float(side) for side in np.array(box[1:5], dtype=float) * scale)
             if not all(map(math.isfinite, (left, top, right, bottom))) or right <= left or bottom <= top:
-                self._note("degenerate", f"{place}: {box.label} {_sides(box)}")
+                self._note("box.degenerate", f"{place}: {box.label} {_sides(box)}")
                 continue
             if right <= 0 or bottom <= 0 or left >= width or top >= height:
-                self._note("outside", f"{place}: {box.label} {_sides(box)} in {width} x {height}")
+                self._note("box.outside", f"{place}: {box.label} {_sides(box)} in {width} x {height}")
                 continue
             if min(left, top, width - right, height - bottom) < -ROUNDING:
-                self._note("clipped", f"{place}: {box.label} {_sides(box)} in {width} x {height}")
+                self._note("box.clipped", f"{place}: {box.label} {_sides(box)} in {width} x {height}")
             whole = Box(box.label, max(left, 0), max(top, 0), min(right, width), min(bottom, height), box.ignored)
             if whole in seen:
-                self._note("duplicate", f"{place}: {box.label} {_sides(box)}")
+                self._note("box.duplicate", f"{place}: {box.label} {_sides(box)}")
                 continue
             seen.add(whole)
             yield whole
@@ -148,13 +148,13 @@ class _Checks:
             places = self.places.get(kind, [])
             if places:
                 yield Finding(
-                    f"box.{kind}",
+                    kind,
                     severity,  # type: ignore[arg-type]
                     what.format(count=len(places)),
                     remedy,
                     where=tuple(places[:20]),
                     count=len(places),
-                    evidence={"boxes": self.boxes, kind: len(places)},
+                    evidence={"boxes": self.boxes, "wrong": len(places)},
                 )
 
     def _note(self, kind: str, place: str) -> None:
@@ -162,19 +162,19 @@ class _Checks:
 
 
 _DEFECTS = {
-    "degenerate": ("warning", "{count:,} boxes have no area, and were left out.", "Draw them again, or remove them."),
-    "outside": ("warning", "{count:,} boxes lie outside of their image, and were left out.", "Correct or remove them."),
-    "duplicate": (
+    "box.degenerate": ("warning", "{count:,} boxes have no area, and were left out.", "Draw them again, or remove them."),
+    "box.outside": ("warning", "{count:,} boxes lie outside of their image, and were left out.", "Correct or remove them."),
+    "box.duplicate": (
         "warning",
         "{count:,} boxes are there twice in their image; one of each was kept.",
         "Remove the copies.",
     ),
-    "clipped": (
+    "box.clipped": (
         "note",
         "{count:,} boxes leave their image, and were cut at its edges.",
         "Check that they are in pixels of it.",
     ),
-    "size": (
+    "box.size": (
         "warning",
         "{count:,} images have another size than their annotation says, so their boxes may lie elsewhere.",
         "Annotate the images as they are now; where one was turned, annotate it upright.",
