@@ -120,7 +120,9 @@ class _Checks:
             size = one.size or (1, 1)
         elif one.size is not None and one.size != size:
             turned = " (turned by its EXIF orientation)" if one.size == size[::-1] else ""
-            self._note("box.size", f"{where}: {one.size[0]} x {one.size[1]} is said, it has {size[0]} x {size[1]}{turned}")
+            self._note(
+                "box.size", f"{where}: {one.size[0]} x {one.size[1]} is said, it has {size[0]} x {size[1]}{turned}"
+            )
         width, height = size
         scale = np.array([width, height, width, height]) if one.relative else np.ones(4)
         seen: set[Box] = set()
@@ -162,8 +164,16 @@ class _Checks:
 
 
 _DEFECTS = {
-    "box.degenerate": ("warning", "{count:,} boxes have no area, and were left out.", "Draw them again, or remove them."),
-    "box.outside": ("warning", "{count:,} boxes lie outside of their image, and were left out.", "Correct or remove them."),
+    "box.degenerate": (
+        "warning",
+        "{count:,} boxes have no area, and were left out.",
+        "Draw them again, or remove them.",
+    ),
+    "box.outside": (
+        "warning",
+        "{count:,} boxes lie outside of their image, and were left out.",
+        "Correct or remove them.",
+    ),
     "box.duplicate": (
         "warning",
         "{count:,} boxes are there twice in their image; one of each was kept.",

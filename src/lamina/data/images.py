@@ -141,7 +141,8 @@ def path_column(table: Table) -> str | None:
     """The first column whose cells, nearly all, end like image files; None when there is none."""
     for name in table.frame.columns:
         if table.frame.schema[name] == pl.String:
-            cells = table.frame[name].drop_nulls().head(1000).str.strip_chars().str.to_lowercase()
+            cells = table.frame[name].drop_nulls().str.strip_chars().str.to_lowercase()
+            cells = cells.filter(cells != "").head(1000)
             named = cells.str.contains(r"\.(" + "|".join(ending[1:] for ending in sorted(ENDINGS)) + ")$")
             if len(cells) and float(named.sum()) >= 0.95 * len(cells):
                 return name

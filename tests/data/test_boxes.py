@@ -1,0 +1,110 @@
+"""Boxes: each kind of defect is found, named with its place, and handled."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from annotated import picture
+from lamina.data.boxes import Annotated, Box, Found, assemble
+from lamina.data.data import Data
+from lamina.errors import DataError
+from lamina.findings import Finding
+
+
+def data_of(root: Path, *images: Annotated) -> tuple[Data, dict[str, Finding]]:
+    """What becomes of annotations, and the findings by kind."""
+    data = assemble(Found(list(images), ("A format.",)), root)
+    return data, {finding.kind: finding for finding in data.findings}
+
+
+def one(root: Path, *boxes: Box, relative: bool = False, size: tuple[int, int] | None = None) -> Annotated:
+    """An image of 40 x 30 pixels with these boxes."""
+    file = picture(root / "a.png")
+    return Annotated(str(file), "", [(box, f"a.txt:{n}") for n, box in enumerate(boxes, 1)], size, relative)
+
+
+@pytest.mark.parametrize(
+    ("box", "kind"),
+    [
+        (Box("cat", 5, 5, 5, 9), "box.degenerate"),
+        (Box("cat", 9, 5, 5, 9), "box.degenerate"),
+        (Box("cat", 5, 5, float("nan"), 9), "box.degenerate"),
+        (Box("cat", 5, 5, float("inf"), 9), "box.degenerate"),
+        (Box("cat", 41, 5, 50, 9), "box.outside"),
+        (Box("cat", 5, -9, 9, -1), "box.outside"),
+        (Box("cat", 1, 2, 30, 20), "box.duplicate"),
+    ],
+)
+def test_a_box_that_cannot_be_learned_from_is_left_out_and_named(tmp_path: Path, box: Box, kind: str) -> None:
+    good = Box("cat", 1, 2, 30, 20)
+    data, findings = data_of(tmp_path, one(tmp_path, good, box))
+    assert data.answers[0] == (good,)
+    assert set(findings) == {kind}
+    assert findings[kind].count == 1
+    assert findings[kind].where[0].startswith("a.txt:2: cat (")
+
+
+def test_a_box_that_leaves_its_image_is_cut(tmp_path: Path) -> None:
+    data, findings = data_of(tmp_path, one(tmp_path, Box("cat", -8, 3, 20, 36), Box("dog", -1, 0, 9, 31)))
+    assert data.answers[0] == (Box("cat", 0, 3, 20, 30), Box("dog", 0, 0, 9, 30))
+    assert findings["box.clipped"].count == 1  # the other one leaves it by rounding only
+    assert findings["box.clipped"].severity == "note"
+
+
+def test_shares_become_pixels(tmp_path: Path) -> None:
+    data, findings = data_of(tmp_path, one(tmp_path, Box("cat", 0.25, 0.5, 0.5, 1.0), relative=True))
+    assert data.answers[0] == (Box("cat", 10, 15, 20, 30),)
+    assert not findings
+
+
+def test_images_without_boxes_are_kept_as_background(tmp_path: Path) -> None:
+    background = Annotated(str(picture(tmp_path / "b.png")), "")
+    data, findings = data_of(tmp_path, one(tmp_path, Box("cat", 1, 2, 3, 4)), background)
+    assert data.answers[1] == ()
+    assert findings["box.none"].where == ("b.png",)
+
+
+def test_images_that_are_not_there_are_left_out(tmp_path: Path) -> None:
+    gone = Annotated(str(tmp_path / "gone.png"), "", [(Box("cat", 1, 2, 3, 4), "gone.txt:1")])
+    data, findings = data_of(tmp_path, one(tmp_path, Box("cat", 1, 2, 3, 4)), gone)
+    assert len(data) == 1
+    assert findings["file.missing"].where == ("gone.png",)
+    with pytest.raises(DataError, match="none of the images"):
+        data_of(tmp_path, gone)
+
+
+def test_another_size_than_was_annotated_is_told(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / "turned.jpg", exif=exif)  # 30 x 40 as it is shown
+    turned = Annotated(str(tmp_path / "turned.jpg"), "", [(Box("cat", 1, 2, 9, 9), "t:1")], (40, 30))
+    _, findings = data_of(tmp_path, turned, one(tmp_path, Box("cat", 1, 2, 9, 9), size=(80, 60)))
+    first, second = findings["box.size"].where
+    assert "turned.jpg: 40 x 30 is said, it has 30 x 40 (turned by its EXIF orientation)" in first
+    assert "a.png: 80 x 60 is said, it has 40 x 30" in second
+
+
+def test_an_image_that_cannot_be_read_stays_until_it_is_decoded(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("no picture")
+    bad = Annotated(str(tmp_path / "bad.png"), "", [(Box("cat", 1, 2, 9, 9), "b:1")], (40, 30))
+    data, _ = data_of(tmp_path, bad, one(tmp_path, Box("cat", 1, 2, 9, 9)))
+    assert len(data) == 2
+
+
+def test_a_class_that_is_never_trained_is_refused(tmp_path: Path) -> None:
+    train = Annotated(str(picture(tmp_path / "a.png")), "train", [(Box("cat", 1, 2, 3, 4), "a:1")])
+    test = Annotated(str(picture(tmp_path / "b.png")), "test", [(Box("bird", 1, 2, 3, 4), "b:1")])
+    with pytest.raises(DataError, match='test part has a class "bird"'):
+        data_of(tmp_path, train, test)
+
+
+def test_the_split_balances_the_rarest_class_of_an_image(tmp_path: Path) -> None:
+    cats = [Annotated(str(picture(tmp_path / f"{n}.png")), "", [(Box("cat", 1, 2, 9, 9), "")]) for n in range(3)]
+    cats[1].boxes.append((Box("dog", 1, 2, 3, 4), ""))
+    cats[2].boxes.clear()
+    data, _ = data_of(tmp_path, *cats)
+    assert data.balanced is not None
+    assert data.balanced.tolist() == ["cat", "dog", ""]
+    assert not data.classified
