@@ -20,6 +20,7 @@ from lamina import find
 from lamina.batch import Batch
 from lamina.data import split
 from lamina.data.data import Data, Raws, Source
+from lamina.data.ragged import joined
 from lamina.data.remembered import key_of, recall, remember
 from lamina.data.store import Report, Store, alike, columns_of, encode_each, gathered, prepare
 from lamina.errors import OptionError, RunError, unknown
@@ -187,7 +188,7 @@ class Model:
                         self.recipe.execution,
                     )
                 ]
-                decoded = self.task.decode(torch.cat(outputs), self.facts)
+                decoded = self.task.decode(joined(outputs), self.facts)
                 answers.update(zip(good[rows.numpy()].tolist(), decoded, strict=True))
         for index in range(len(raws)):
             known = answers[index] if index in answers else {"error": bad[index]}

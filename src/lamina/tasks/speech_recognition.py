@@ -1,0 +1,263 @@
+"""Speech recognition: write down what is said in a recording.
+
+On disk   a table of recordings and transcripts, an LJSpeech folder, or sound files beside text files
+Network   log-mel features, any backbone that reads recordings, then the scores of characters in each frame (CTC)
+Answer    the text, and when each word was said
+"""
+
+import base64
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lamina.batch import Batch, Loss, Tensors
+from lamina.data import audio, pictures, recordings, spoken
+from lamina.data.data import Arrays, Data, Raws, Source
+from lamina.data.feed import Alike, Feed
+from lamina.data.ragged import Ragged, ragged
+from lamina.data.recordings import Transcript
+from lamina.data.store import Store, encode_each
+from lamina.data.tones import speak_tones
+from lamina.data.vocabulary import Vocabulary, choose
+from lamina.errors import DataError
+from lamina.exhibits import Exhibit
+from lamina.layers import sound_augmentation
+from lamina.layers.log_mel import HOP, LogMel
+from lamina.layers.recogniser import Recogniser
+from lamina.layers.shapes import Recording
+from lamina.layers.sound_front import STRIDE
+from lamina.metrics import speech
+from lamina.metrics.metric import Metric
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
+
+SURVEYED = 500  # recordings from whose headers the rate is chosen
+LOW_RATE, RATE = 8000, 16000  # samples per second: of telephones, and what speech needs
+EDGE = 0.05  # seconds of silence that are put around each recording, so that short ones have frames enough
+FRAME = HOP * STRIDE  # seconds of a frame of the outputs
+
+
+@dataclass(frozen=True)
+class SpeechRecognition(Task):
+    """Write down what is said in a recording."""
+
+    default_network: ClassVar[str] = "convolutional_rnn"
+
+    rate: int | None = None
+    """Samples per second to which all recordings are resampled; 8,000 or 16,000 by those of the data otherwise."""
+    bands: int = 40
+    """Bands of the mel scale."""
+    tokens: Literal["characters", "bytepairs"] = "characters"
+    """What the network writes."""
+    vocabulary: int | None = None
+    """Most kinds of tokens; chosen by the amount of text otherwise."""
+    spelling: Literal["plain", "exact"] = "plain"
+    """Whether transcripts are learned in lower case without punctuation, as scores usually compare them, or as they are."""
+    mask: float = 0.15
+    """Share of the bands that SpecAugment hides at most, twice; of the frames half of that."""
+    speed: float = 1.2
+    """How much faster or slower training recordings are played at most; pitch goes along, as with a voice of another size."""
+    noise: float | None = 10.0
+    """Fewest decibels that noise, added to half of the training recordings, lies below them."""
+
+    @classmethod
+    def claim(cls, source: Source) -> Claim | None:
+        """Recordings with transcripts."""
+        reason = recordings.recognised(source)
+        return None if reason is None else Claim(0.95, reason)
+
+    def read(self, source: Source) -> Data:
+        """Find the recordings and their transcripts."""
+        return recordings.read(source)
+
+    def gather(self, inputs: Sequence[Any], facts: Facts) -> tuple[Raws, np.ndarray]:
+        """Sound files, folders of them, tables with a column of paths, or ``-`` for standard input."""
+        return recordings.gather(inputs)
+
+    def facts(self, data: Data) -> Facts:
+        """The rate, the vocabulary and the speakers."""
+        raws = cast(np.ndarray, data.raws)
+        chosen = np.unique(np.linspace(0, len(data) - 1, min(SURVEYED, len(data))).astype(int))
+        rates = [audio.header(raws[index]).rate for index in chosen]
+        rate = self.rate or (LOW_RATE if float(np.median(rates)) < RATE else RATE)
+        texts = [self._plain(str(answer)) for answer in data.answers]
+        if not any(texts):
+            raise DataError("no transcript holds a letter.", str(data.where[0]), "Use --set spelling=exact.")
+        vocabulary, why = choose(texts, self.tokens, self.vocabulary)
+        others = sum(each != rate for each in rates)
+        notes = [why]
+        if others:
+            notes.append(
+                f"Recordings are resampled to {rate:,} samples per second; {others / len(rates):.0%} had others."
+            )
+        if self.spelling == "plain":
+            notes.append("Transcripts are learned and scored in lower case without punctuation (--set spelling=exact).")
+        return {
+            "rate": rate,
+            "vocabulary": vocabulary.to_json(),
+            "bytes": vocabulary.bytes_of().tolist(),
+            "speakers": sorted({answer.speaker for answer in data.answers if answer.speaker}),
+            "notes": notes,
+        }
+
+    def encode(self, raws: Raws, facts: Facts) -> Arrays:
+        """``audio``: ragged int16 samples, with a little silence around."""
+        edge = np.zeros(round(EDGE * facts["rate"]), np.int16)
+        return {"audio": ragged([np.concatenate([edge, audio.decode(raw, facts["rate"]), edge]) for raw in raws])}
+
+    def target(self, answers: np.ndarray, facts: Facts) -> Arrays:
+        """``transcript``: ragged int32 token ids; ``speaker``: ragged uint8, the bytes of a name."""
+        texts = [self._plain(str(answer)) for answer in answers]
+        names = [answer.speaker.encode() if isinstance(answer, Transcript) else b"" for answer in answers]
+        return {
+            "transcript": ragged(_vocabulary(facts).encode(texts)),
+            "speaker": ragged([np.frombuffer(name, np.uint8) for name in names]),
+        }
+
+    def takes(self, facts: Facts) -> Recording:
+        """Features of this many bands."""
+        return Recording(self.bands)
+
+    def network(self, backbone: nn.Module, facts: Facts) -> nn.Module:
+        """Samples → log-mel features → backbone → log-probabilities of tokens."""
+        return Recogniser(backbone, facts["rate"], self.bands, len(facts["bytes"]), self.mask)
+
+    def feed(self, store: Store, rows: Tensor, network: nn.Module) -> Feed:
+        """Batches of recordings of similar lengths, with room to play them slower."""
+        lengths = cast(Ragged, store.inputs["audio"]).lengths[rows]
+        return Alike(rows, lengths, store.batch, "audio", self.speed - 1)
+
+    def augment(self, batch: Batch, facts: Facts, generator: torch.Generator) -> Batch:
+        """Play faster or slower, begin later, add noise; each recording in its own way."""
+        sound, lengths = batch.inputs["audio"].float(), batch.inputs["audio_lengths"]
+        if self.speed > 1:
+            sound, lengths = sound_augmentation.speed(sound, lengths, generator, self.speed)
+        sound, lengths = sound_augmentation.shift(sound, lengths, generator, round(EDGE * facts["rate"]))
+        if self.noise is not None:
+            sound = sound_augmentation.noise(sound, lengths, generator, self.noise)
+        return Batch({"audio": sound, "audio_lengths": lengths}, batch.targets)
+
+    def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
+        """Connectionist temporal classification (Graves et al. 2006): over all ways to lay the transcript on the frames."""
+        scores = network(**batch.inputs)
+        transcript, lengths = batch.targets["transcript"].long(), batch.targets["transcript_lengths"]
+        surprise = nn.functional.ctc_loss(
+            scores.transpose(0, 1), transcript, frames_of(scores), lengths, reduction="none", zero_infinity=True
+        )
+        yield Loss("network", surprise.sum(), lengths.sum().clamp(min=1))
+
+    def outputs(self, network: nn.Module, inputs: Tensors) -> Tensor:
+        """(recordings, frames, tokens) log-probabilities, zero behind each end; long recordings are read in pieces."""
+        return cast(Recogniser, network).read(**inputs)
+
+    def metrics(self, facts: Facts) -> dict[str, Metric]:
+        """Word error rate first."""
+        return speech.speech(_hearing(facts))
+
+    def decode(self, outputs: Tensor, facts: Facts) -> list[Answer]:
+        """The text, when each word was said, in seconds, and how probable the frames' tokens are on average."""
+        vocabulary = _vocabulary(facts)
+        return [
+            _answer(row[: int(length)], vocabulary) for row, length in zip(outputs, frames_of(outputs), strict=True)
+        ]
+
+    def baselines(self, facts: Facts) -> dict[str, Baseline]:
+        """The most frequent transcript, and a linear choice among those of training."""
+        return {
+            "usual_transcript": spoken.usual_transcript,
+            "linear_on_mean_spectra": spoken.linear_on_mean_spectra,
+        }
+
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
+        """What is taken for what, and the scores of each speaker."""
+        return speech.exhibits(outputs, targets, _hearing(facts), facts["speakers"])
+
+    def show(
+        self, raws: Raws, facts: Facts, truths: np.ndarray | None = None, said: Sequence[Answer] | None = None
+    ) -> list[Shown]:
+        """The spectra as pictures, low tones below; with the alignment of what was said and what was heard."""
+        arrays, good, _ = encode_each(raws, lambda some: self.encode(some, facts))
+        readable = {} if arrays is None else dict(zip(good.tolist(), arrays["audio"], strict=True))
+        shown: list[Shown] = []
+        for index in range(len(raws)):
+            one: Shown = {"text": str(raws[index])}
+            if index in readable:
+                one = {"picture": base64.b64encode(pictures.png(_picture(readable[index], facts["rate"]))).decode()}
+            if truths is not None and said is not None:
+                truth = self._plain(str(truths[index]))
+                one["caption"] = speech.in_words(speech.aligned(truth.split(), said[index]["prediction"].split()))
+            shown.append(one)
+        return shown
+
+    def tiny(self, path: Path) -> Source:
+        """Words of one to four letters, each letter two tones: 240 recordings of about half a second, by six voices."""
+        return Source(speak_tones(path / "tones", 240))
+
+    def _plain(self, text: str) -> str:
+        """A transcript as it is learned."""
+        if self.spelling == "exact":
+            return " ".join(text.split())
+        kept = re.sub(r"[^\w\s']", " ", text.replace("’", "'").lower())
+        return " ".join(kept.replace("_", " ").split())
+
+
+def frames_of(outputs: Tensor) -> Tensor:
+    """(recordings,) how many frames each has: those behind the end are zero."""
+    return (outputs != 0).any(2).sum(1)
+
+
+def _answer(scores: Tensor, vocabulary: Vocabulary) -> Answer:
+    """The answer for one recording, from its (frames, tokens) log-probabilities."""
+    best, path = scores.max(1)
+    ids = path.tolist()
+    kept = [place for place, token in enumerate(ids) if token > 1 and (place == 0 or ids[place - 1] != token)]
+    words: list[dict[str, Any]] = []
+    open_word = False
+    for place in kept:
+        piece = vocabulary.decode([ids[place]])
+        end = place + 1
+        while end < len(ids) and ids[end] == ids[place]:
+            end += 1
+        if not piece.strip():
+            open_word = False
+            continue
+        if piece[0].isspace():
+            open_word = False
+        if not open_word:
+            words.append({"word": "", "start": round(place * FRAME, 2), "end": 0.0})
+        words[-1]["word"] += piece.strip()
+        words[-1]["end"] = round(end * FRAME, 2)
+        open_word = True
+    text = " ".join(vocabulary.decode([ids[place] for place in kept]).split())
+    return {
+        "prediction": text,
+        "confidence": round(float(best.exp().mean()), 4) if len(best) else 0.0,
+        "words": words,
+    }
+
+
+def _hearing(facts: Facts) -> speech.Hearing:
+    vocabulary = _vocabulary(facts)
+    return speech.Hearing(
+        lambda outputs: [
+            _answer(row[: int(length)], vocabulary)["prediction"]
+            for row, length in zip(outputs, frames_of(outputs), strict=True)
+        ],
+        vocabulary.decode,
+    )
+
+
+def _vocabulary(facts: Facts) -> Vocabulary:
+    return Vocabulary.of_json(facts["vocabulary"])
+
+
+def _picture(samples: np.ndarray, rate: int) -> np.ndarray:
+    """(3 x bands, frames, 1) uint8: the log-mel features, loud is bright."""
+    features = LogMel(rate, 64)(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))[0][0]
+    grey = ((features.clamp(-2, 3) + 2) * 51).byte().numpy()[:, ::-1].T  # (bands, frames)
+    return np.ascontiguousarray(np.repeat(grey, 2, 0)[:, :, None])
