@@ -90,7 +90,7 @@ class Alike(Feed):
         """The rows of each batch."""
         order = torch.from_numpy(generator.permutation(len(self.rows)))
         pool = POOL * batch_size
-        order = torch.cat([some[self.lengths[some].argsort(stable=True)] for some in order.split(pool)])
+        order = torch.cat([some[self.lengths[some].argsort(stable=True)] for some in torch.split(order, pool)])
         batches = list(self.rows[order].tensor_split(self.steps(batch_size)))
         return [batches[index] for index in generator.permutation(len(batches))]
 

@@ -1,4 +1,4 @@
-"""Speech made of tones, for tests and demonstrations: each letter is a mixture of two tones, and words are spelled with them."""
+"""Speech made of tones, for tests and demonstrations: each letter is a mixture of two tones, and words are spelled so."""
 
 from pathlib import Path
 

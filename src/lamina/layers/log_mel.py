@@ -23,6 +23,9 @@ class LogMel(nn.Module):
     (Atal 1974); one deviation divides all bands, so that loud and quiet bands stay comparable.
     """
 
+    taper: Tensor
+    filters: Tensor
+
     def __init__(self, rate: int, bands: int) -> None:
         super().__init__()
         self.window = round(WINDOW * rate)

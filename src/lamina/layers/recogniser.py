@@ -30,7 +30,8 @@ class Recogniser(nn.Module):
         """(batch, frames, vocabulary) log-probabilities of (batch, samples); index 0 is the blank."""
         features, lengths = self.backbone(*self.hide(*self.sound(audio, audio_lengths)))
         scores = self.head(features).float().log_softmax(2)
-        return scores * inside(lengths, scores.shape[1])[..., None]
+        found: Tensor = scores * inside(lengths, scores.shape[1])[..., None]
+        return found
 
     def read(self, audio: Tensor, audio_lengths: Tensor) -> Tensor:
         """The same for recordings of any length: those longer than ``CHUNK`` are read in pieces that overlap."""

@@ -82,14 +82,16 @@ class Network(nn.Module):
 
 def default_size(shape: Recording, examples: int) -> str:
     """By the number of recordings."""
-    return "small" if examples < 20_000 else "medium"
+    return "tiny" if examples < 1_000 else "small" if examples < 20_000 else "medium"
 
 
 def plan(shape: Recording, examples: int) -> Plan:
     """AdamW, down to zero; as many epochs as make 3,000 steps, between 20 and 100."""
-    batch = 32
+    batch = 32 if examples >= 2048 else 8
     epochs = min(100, max(20, round(3000 * batch / max(1, examples))))
-    return Plan(epochs, None, batch, optimizer="adamw", lr=0.002, weight_decay=0.01, warmup=0.1)
+    return Plan(
+        epochs, None, batch, optimizer="adamw", lr=0.002 if examples >= 2048 else 0.005, weight_decay=0.01, warmup=0.1
+    )
 
 
 def build(shape: Recording, size: str, dropout: float | None = None) -> nn.Module:

@@ -108,7 +108,11 @@ class SpeechRecognition(Task):
     def encode(self, raws: Raws, facts: Facts) -> Arrays:
         """``audio``: ragged int16 samples, with a little silence around."""
         edge = np.zeros(round(EDGE * facts["rate"]), np.int16)
-        return {"audio": ragged([np.concatenate([edge, audio.decode(raw, facts["rate"]), edge]) for raw in raws])}
+        return {
+            "audio": ragged(
+                [np.concatenate([edge, audio.decode(raw, facts["rate"]), edge]) for raw in cast(np.ndarray, raws)]
+            )
+        }
 
     def target(self, answers: np.ndarray, facts: Facts) -> Arrays:
         """``transcript``: ragged int32 token ids; ``speaker``: ragged uint8, the bytes of a name."""
@@ -195,8 +199,8 @@ class SpeechRecognition(Task):
         return shown
 
     def tiny(self, path: Path) -> Source:
-        """Words of one to four letters, each letter two tones: 240 recordings of about half a second, by six voices."""
-        return Source(speak_tones(path / "tones", 240))
+        """Words of one to four letters, each letter two tones: 400 recordings of about half a second, by six voices."""
+        return Source(speak_tones(path / "tones", 400))
 
     def _plain(self, text: str) -> str:
         """A transcript as it is learned."""
