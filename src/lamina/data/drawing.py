@@ -13,7 +13,7 @@ COLOURS: dict[Kind, tuple[int, int, int]] = {  # told apart by colour-blind eyes
     "alarm": (213, 94, 0),
     "missed": (86, 180, 233),
 }
-LARGEST = 640  # pixels of the long side of a picture on a page
+LARGEST = 400  # pixels of the long side of a picture on a page
 
 
 class Drawn(NamedTuple):
