@@ -1,9 +1,8 @@
 """Every block of code in the README and in docs/ is run: Python as it stands, commands as far as their options.
 
 Each page runs in a folder of its own, with small data under the names that the pages use: ``flowers/`` (class folders),
-``houses.csv`` (a column ``price``), ``book.txt``, ``shapes/`` (images with boxes) and ``new/`` (photos without a class). A Python
-block that begins with
-``# name.py`` is saved under that name, and not run.
+``houses.csv`` (a column ``price``), ``book.txt``, ``shapes/`` (images with boxes) and ``new/`` (photos without a class). A
+Python block that begins with ``# name.py`` is saved under that name, and not run.
 """
 
 import ast
