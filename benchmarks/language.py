@@ -59,8 +59,9 @@ def by_lamina(asked: Any) -> Result:
             seed=asked.seed, out=Path(place) / "run", watch=watch, accept=("leak.duplicate",),
         )  # fmt: skip
         tokens = lamina.load(Path(place) / "run").facts["tokens"]
-    phases = ("data", "forward", "backward", "optimizer")
-    return tokens, [sum(epoch.spent[phase] for phase in phases) for epoch in watch.epochs], ("lamina", "torch")
+    aside = ("evaluation", "checkpoints")  # the others do neither
+    seconds = [epoch.seconds - sum(epoch.spent[phase] for phase in aside) for epoch in watch.epochs]
+    return tokens, seconds, ("lamina", "torch")
 
 
 def by_pytorch(asked: Any) -> Result:

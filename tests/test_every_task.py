@@ -136,7 +136,9 @@ def test_batches_hold_what_the_network_takes(trained: Trained) -> None:
     assert all(len(tensor) == 4 for tensor in batch.targets.values())
 
 
-@pytest.mark.parametrize("name", ["image_classification", "language_modelling", "tabular_classification"])
+@pytest.mark.parametrize(
+    "name", ["image_classification", "language_modelling", "object_detection", "tabular_classification"]
+)
 def test_a_run_killed_at_random_moments_ends_like_one_never_killed(name: str, tmp_path: Path) -> None:
     seed = int(np.random.SeedSequence().generate_state(1)[0])
     print(f"moments drawn with seed {seed}")
@@ -188,7 +190,7 @@ else:
     task = find.task(name)()
     source = task.tiny(pathlib.Path(folder))
     plan = {"ema": 0.99, "optimizer": "muon" if name.startswith("image") else "adamw"}
-    network = {"size": "tiny"} if name.startswith("language") else {}
+    network = {"network": task.default_network, "size": "tiny" if name.startswith(("language", "object")) else None}
     training.train(source, task=task, **network, epochs=8, dropout=0.2, plan=plan, threads=1, precision="float32", out=run)
 """
 

@@ -1,10 +1,20 @@
 """Preparation: which task takes a source, and what is said where none does."""
 
-import pytest
+import shutil
+from pathlib import Path
+from typing import Any
 
-from lamina import find
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import lamina
+from annotated import picture
+from lamina import find, training
 from lamina.data.data import Source
-from lamina.errors import DataError
+from lamina.errors import DataError, OptionError
 from lamina.prepare import recognise
 from lamina.watch import Quiet
 
@@ -34,3 +44,46 @@ def test_what_each_task_found_wrong_is_said(monkeypatch: pytest.MonkeyPatch) -> 
     said.clear()
     with pytest.raises(DataError, match="no task fits"):
         recognise(source, None, {}, Quiet())
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Two classes of 20 small pictures each."""
+    for label in ("dark", "light"):
+        for number in range(20):
+            file = picture(tmp_path / "pictures" / label / f"{number}.png", 32, 32)
+            if label == "dark":
+                Image.fromarray(np.asarray(Image.open(file)) // 4).save(file)
+    return tmp_path / "pictures"
+
+
+def test_weights_are_refused_by_a_family_that_starts_from_none(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="cnn starts from random weights"):
+        training.train(pictures, network="cnn", size="tiny", weights="w.pth", epochs=1, threads=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pretrained_network_starts_from_its_weights_and_only_once(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timm = pytest.importorskip("timm", reason="timm is an extra: pip install 'lamina[vision]'")
+    torch.manual_seed(3)
+    file = tmp_path / "w.safetensors"
+    save_file(timm.create_model("mobilenetv2_050").state_dict(), file)
+    given: dict[str, Any] = {"network": "pretrained", "size": "tiny", "weights": file, "epochs": 1, "threads": 1}
+    model = training.train(pictures, precision="float32", out=tmp_path / "run", **given)
+    notes = [str(record["what"]) for record in model.run.records("note")]
+    assert f"Weights: those of the file {file}." in notes
+    trained = model.network.state_dict()
+    started = load_file(file)
+    kept = "blocks.0.0.conv_dw.weight"  # of a stage that is not trained
+    assert torch.equal(trained[f"backbone.stages.{kept}"], started[kept])
+    moved = "blocks.6.0.conv_pw.weight"
+    assert not torch.equal(trained[f"backbone.stages.{moved}"], started[moved])
+    assert model.recipe.weights == str(file)
+    file.unlink()
+    assert lamina.load(tmp_path / "run").predict(pictures / "dark" / "0.png")[0]["prediction"] in ("dark", "light")
+    training.resume(tmp_path / "run")  # has checkpoints: needs the file no more
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with pytest.raises(OptionError, match="no such file"):  # killed before its first checkpoint: starts anew
+        training.resume(tmp_path / "run")

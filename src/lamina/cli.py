@@ -317,7 +317,9 @@ def check(
     else:
         worst = sum(finding.severity != "note" for finding in findings)
         typer.echo(
-            f"{len(findings)} findings, {worst} of them warnings or worse." if findings else "Nothing was found wrong."
+            f"{len(findings)} finding{'s' * (len(findings) > 1)}, {worst} of them warnings or worse."
+            if findings
+            else "Nothing was found wrong."
         )
     if any(finding.severity == "stop" for finding in findings):
         raise typer.Exit(3)

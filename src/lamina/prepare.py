@@ -96,7 +96,7 @@ def _unclaimed(source: Source, names: list[str], wrong: list[tuple[str, DataErro
     """No task fits: what each that tried to read found wrong; where they agree, only that."""
     if len(wrong) == 1:
         return wrong[0][1]
-    what = "no task fits what is there: it takes a folder of class folders with images, a table, or texts."
+    what = "no task fits what is there: it takes class folders of images, images with boxes, a table, or texts."
     said = "".join(
         f" {name.replace('_', ' ').capitalize()}: {': '.join(filter(None, (error.where, error.what)))}"
         for name, error in wrong
@@ -259,10 +259,10 @@ def _create(
     run.write("environment.json", environment())
     run.write("layers.json", layers)
     generator = torch.Generator().manual_seed(recipe.plan.seed)
-    seen = recipe.task.augment(batch.pieces(max(1, len(batch) // PICTURED))[0], facts, generator).inputs
-    images = [tensor for tensor in seen.values() if tensor.ndim == 4 and tensor.shape[3] in (1, 3)]
-    if images:  # (batch, side, side, channels)
-        run.write("pictures/augmented.png", sheet(images[0].clamp(0, 255).byte().numpy()))
+    varied = recipe.task.augment(batch.pieces(max(1, len(batch) // PICTURED))[0], facts, generator)
+    seen = recipe.task.seen(varied, facts)
+    if seen is not None:
+        run.write("pictures/augmented.png", sheet(seen))
     return run
 
 

@@ -12,7 +12,7 @@ from annotated import picture
 from lamina.data import detections
 from lamina.data.boxes import Box
 from lamina.data.data import Data, Source
-from lamina.errors import DataError
+from lamina.errors import DataError, OptionError
 from lamina.tasks.image_classification import ImageClassification
 from lamina.tasks.object_detection import ObjectDetection
 
@@ -222,6 +222,22 @@ def test_defects_of_tables_are_named_with_their_rows(tmp_path: Path) -> None:
             detections.read(Source(file))
     file.write_text(whole.replace("class", "kind"))
     assert content(detections.read(Source(file, target="kind"))) == BOXES
+
+
+def test_options_that_name_columns_are_refused_where_there_are_none(tmp_path: Path) -> None:
+    root = voc(tmp_path / "data")
+    for column in ({"target": "class"}, {"group": "place"}, {"time": "day"}):
+        with pytest.raises(OptionError, match="have no columns"):
+            detections.read(Source(root, **column))
+
+
+def test_images_of_a_group_are_split_together(tmp_path: Path) -> None:
+    file = table(tmp_path / "data")
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join([lines[0] + ",place", *(f"{line},{line[0]}" for line in lines[1:])]))
+    groups = detections.read(Source(file, group="place")).groups
+    assert groups is not None
+    assert groups.tolist() == ["a", "b", "c", "d"]
 
 
 def test_an_empty_folder_and_one_without_annotations_say_what_was_expected(tmp_path: Path) -> None:

@@ -102,6 +102,18 @@ def test_boxes_end_where_the_image_ends() -> None:
 
 
 @SHAPES
+def test_the_report_shows_the_boxes_that_the_network_learns(trained: Trained) -> None:
+    task, given = trained.model.task, trained.feed.batch(torch.arange(12))
+    varied = task.augment(given, trained.model.facts, torch.Generator().manual_seed(0))
+    seen = task.seen(varied, trained.model.facts)
+    assert seen is not None
+    plain = varied.inputs["image"].clamp(0, 255).byte().numpy()
+    changed = (seen != plain).any((1, 2, 3))
+    assert np.array_equal(changed, varied.targets["boxes_lengths"].numpy() > 0)
+    assert (trained.model.path / "pictures/augmented.png").exists()
+
+
+@SHAPES
 def test_the_threshold_is_settled_on_the_validation_part(trained: Trained) -> None:
     settled = trained.model.run.read("settled.json")
     assert trained.model.facts["settled"] == settled

@@ -65,7 +65,7 @@ def _conflicts(data: Data) -> Iterator[Finding]:
         if stop - start > 1 and len(set(answers[start:stop])) > 1:
             rows = order[start:stop]
             examples += len(rows)
-            found.append(" = ".join(f"{data.where[row]} ({str(data.answers[row])[:_LONGEST]})" for row in rows[:4]))
+            found.append(" = ".join(f"{data.where[row]}{_quoted(data, row)}" for row in rows[:4]))
     if found:
         share = examples / len(data)
         yield Finding(
@@ -77,3 +77,11 @@ def _conflicts(data: Data) -> Iterator[Finding]:
             count=len(found),
             evidence={"contents": len(found), "examples": examples, "share": round(share, 5)},
         )
+
+
+def _quoted(data: Data, row: int) -> str:
+    """An answer in brackets, where it is short: a class, a sentence; several boxes are not."""
+    answer = str(data.answers[row])
+    if not data.classified and not isinstance(data.answers[row], str):
+        return ""
+    return f" ({answer if len(answer) <= _LONGEST else answer[: _LONGEST - 3] + '...'})"

@@ -13,7 +13,7 @@ import numpy as np
 
 from lamina.data.data import Data
 from lamina.data.decoding import upright_size
-from lamina.data.images import digests_of_files
+from lamina.data.images import digests_of_files, relative_name
 from lamina.data.parts import listed
 from lamina.errors import DataError
 from lamina.findings import Finding
@@ -84,8 +84,8 @@ def assemble(found: Found, root: Path) -> Data:
     checks = _Checks()
     answers = np.empty(len(there), dtype=object)
     for index, (one, size) in enumerate(zip(there, sizes, strict=True)):
-        answers[index] = tuple(checks.sound(one, size, _relative(one.image, root)))
-    where = np.array([_relative(one.image, root) for one in there], dtype=object)
+        answers[index] = tuple(checks.sound(one, size, relative_name(one.image, root)))
+    where = np.array([relative_name(one.image, root) for one in there], dtype=object)
     part = np.array([one.part for one in there]).astype("<U5")
     findings += checks.findings()
     findings += _background(answers, where)
@@ -205,7 +205,7 @@ def _size(image: str) -> tuple[int, int] | None:
 
 def _missing(images: Sequence[Annotated], there: Sequence[Annotated], root: Path) -> Iterator[Finding]:
     known = {id(one) for one in there}
-    gone = [_relative(one.image, root) for one in images if id(one) not in known]
+    gone = [relative_name(one.image, root) for one in images if id(one) not in known]
     if gone:
         yield Finding(
             "file.missing",
@@ -248,8 +248,3 @@ def _rarest(answers: np.ndarray, counts: Counter[str]) -> np.ndarray:
     """(images,): the rarest class that an image shows, so that a split gives each part some of it; "" for background."""
     rarest = [min((box.label for box in boxes), key=lambda label: counts[label], default="") for boxes in answers]
     return np.array(rarest, dtype=object)
-
-
-def _relative(path: str, root: Path) -> str:
-    """A path as messages show it; bytes that are not UTF-8 are replaced."""
-    return os.fsencode(os.path.relpath(path, root.absolute())).decode("utf-8", "replace").replace(os.sep, "/")

@@ -53,8 +53,10 @@ def read(source: Source) -> Data:
     if not path.exists():
         raise DataError("there is no such file or folder.", str(path), "Check the spelling of the path.")
     root = path if path.is_dir() else path.parent
-    if source.time or (source.group and path.is_dir()):
-        raise OptionError("these annotations have no columns to split by.", "--group, --time", "Name a table of boxes.")
+    listed = not path.is_dir() and is_table(path)
+    for option, given in (("--target", source.target), ("--group", source.group), ("--time", source.time)):
+        if given is not None and (not listed or option == "--time"):
+            raise OptionError("these annotations have no columns.", f"{option} {given}", "Leave the option out.")
     return assemble(_found(source, path), root)
 
 

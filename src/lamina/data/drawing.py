@@ -13,7 +13,7 @@ COLOURS: dict[Kind, tuple[int, int, int]] = {  # told apart by colour-blind eyes
     "alarm": (213, 94, 0),
     "missed": (86, 180, 233),
 }
-LARGEST = 640  # pixels of the long side of a picture on a page
+LARGEST = 400  # pixels of the long side of a picture on a page
 
 
 class Drawn(NamedTuple):
@@ -30,7 +30,8 @@ def draw(pixels: np.ndarray, boxes: Sequence[Drawn]) -> np.ndarray:
     image = Image.fromarray(pixels.repeat(3, 2) if pixels.shape[2] == 1 else pixels)
     canvas = ImageDraw.Draw(image)
     thick = max(1, round(max(image.size) / 320))
-    font = ImageFont.load_default(max(10, round(max(image.size) / 40)))
+    height = max(10, round(max(image.size) / 40))  # of letters
+    font = ImageFont.load_default(height)
     for box, text, kind in sorted(boxes, key=lambda one: one.kind != "missed"):
         left, top, right, bottom = (float(side) for side in box)
         if kind == "missed":
@@ -38,9 +39,10 @@ def draw(pixels: np.ndarray, boxes: Sequence[Drawn]) -> np.ndarray:
         else:
             canvas.rectangle((left, top, max(left, right), max(top, bottom)), outline=COLOURS[kind], width=thick)
         if text:
-            under = canvas.textbbox((left, top), text, font=font, anchor="lb" if top > 14 else "lt")
-            canvas.rectangle(under, fill=COLOURS[kind])
-            canvas.text((left, top), text, fill=(255, 255, 255), font=font, anchor="lb" if top > 14 else "lt")
+            above = top > height + thick
+            place, anchor = ((left, top - 1), "lb") if above else ((left, top + thick), "lt")
+            canvas.rectangle(canvas.textbbox(place, text, font=font, anchor=anchor), fill=COLOURS[kind])
+            canvas.text(place, text, fill=(255, 255, 255), font=font, anchor=anchor)
     return np.asarray(image)
 
 

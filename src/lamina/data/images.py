@@ -79,7 +79,7 @@ def image_folders(source: Source) -> Data:
     return Data(
         raws=paths,
         answers=answers,
-        where=np.array([_relative(path, root) for path in paths], dtype=object),
+        where=np.array([relative_name(path, root) for path in paths], dtype=object),
         part=parts.astype(str),
         digests=digests_of_files(paths),
         notes=tuple(notes),
@@ -285,13 +285,13 @@ def _images_below(folder: Path) -> tuple[list[str], list[str]]:
     return images, others
 
 
-def _relative(path: str, root: Path) -> str:
+def relative_name(path: str, root: Path) -> str:
     """A path as messages show it; bytes that are not UTF-8 are replaced."""
     return os.fsencode(os.path.relpath(path, root.absolute())).decode("utf-8", "replace").replace(os.sep, "/")
 
 
 def _empty(folder: Path, root: Path) -> Finding:
-    where = _relative(str(folder.absolute()), root)
+    where = relative_name(str(folder.absolute()), root)
     return Finding(
         "class.empty",
         "warning",
@@ -302,7 +302,7 @@ def _empty(folder: Path, root: Path) -> Finding:
 
 
 def _unused(folder: Path, root: Path) -> Finding:
-    where = _relative(str(folder.absolute()), root)
+    where = relative_name(str(folder.absolute()), root)
     return Finding(
         "file.unused",
         "note",

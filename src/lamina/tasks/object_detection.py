@@ -157,6 +157,17 @@ class ObjectDetection(Task):
         inputs = {"image": shown.permute(0, 2, 3, 1), "size": torch.full_like(size, side)}
         return Batch(inputs, {"boxes": boxes, "boxes_lengths": lengths})
 
+    def seen(self, batch: Batch, facts: Facts) -> np.ndarray:
+        """The pictures, with the boxes that are to be found; dashed where an object does not count."""
+        pixels = batch.inputs["image"].clamp(0, 255).byte().numpy()
+        boxes, lengths = batch.targets["boxes"].numpy(), batch.targets["boxes_lengths"].tolist()
+        return np.stack([
+            drawing.draw(image, [
+                drawing.Drawn(box[:4].tolist(), "", "missed" if box[5] else "right") for box in own[:length]
+            ])
+            for image, own, length in zip(pixels, boxes, lengths, strict=True)
+        ])  # fmt: skip
+
     def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
         """Cross-entropy of the scores, and how far boxes are from the objects that their cells are for."""
         said = network(**batch.inputs)

@@ -125,6 +125,11 @@ class Task(ABC):
         """Vary a training batch, whole, on its device; different for each example, reproducible by the generator."""
         return batch
 
+    def seen(self, batch: Batch, facts: Facts) -> np.ndarray | None:
+        """A batch as the network is given it, for people: (examples, height, width, 1 or 3) uint8; None without pictures."""
+        images = [tensor for tensor in batch.inputs.values() if tensor.ndim == 4 and tensor.shape[3] in (1, 3)]
+        return images[0].clamp(0, 255).byte().numpy() if images else None
+
     def outputs(self, network: nn.Module, inputs: Tensors) -> Tensor:
         """What the network says about inputs."""
         result: Tensor = network(**inputs)
