@@ -254,8 +254,8 @@ class ObjectDetection(Task):
         return box_writing.coco(answered, out) if out.suffix == ".json" else box_writing.annotated(answered, out)
 
     def tiny(self, path: Path) -> Source:
-        """Discs, squares and triangles of many colours on noise, with COCO annotations: 400 images of 64 x 64 pixels."""
-        return Source(draw_shapes(path / "shapes", 400, 64))
+        """Discs, squares and triangles of many colours on noise, with COCO annotations: 240 images of 64 x 64 pixels."""
+        return Source(draw_shapes(path / "shapes", 240, 64))
 
     def _side(self, sizes: np.ndarray, answers: np.ndarray) -> tuple[int, str]:
         """The side of the network's squares, and why: small objects must be seen, and more pixels take longer."""
