@@ -65,6 +65,33 @@ def test_a_restored_state_goes_on_to_the_bit(plan: Plan) -> None:
     assert same(whole, second)
 
 
+@every_plan
+def test_weights_that_lie_channels_last_go_on_to_the_bit(plan: Plan) -> None:
+    """A fused step goes through memory: what the optimizer keeps must lie as the weights do."""
+
+    def made() -> State:
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 3)).to(
+            memory_format=torch.channels_last
+        )
+        return State(network, plan, numbered(300), None)
+
+    def descended(state: State) -> None:
+        pictures = torch.randn(8, 3, 8, 8, generator=torch.Generator().manual_seed(state.step))
+        state.network(pictures).square().sum().backward()
+        state.update("network", 8.0, 0.01, False)
+        state.advance(8)
+
+    whole, second = made(), made()
+    for _ in range(3):
+        descended(whole)
+    restore(second, to_bytes(whole, 0))
+    for _ in range(3):
+        descended(whole)
+        descended(second)
+    assert same(whole, second)
+
+
 def test_the_two_newest_are_kept(tmp_path: Path) -> None:
     run, _ = run_with(tmp_path, PLANS["adamw"])
     assert [file.stem for file in checkpoints(run)] == ["000000005", "000000006"]

@@ -105,6 +105,12 @@ def restore(state: State, data: bytes) -> int:
             index, _, slot = name.partition(".")
             slots.setdefault(int(index), {})[slot] = tensor
         optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
+        for weight, kept in optimizer.state.items():
+            for slot, value in kept.items():
+                if (
+                    isinstance(value, Tensor) and value.shape == weight.shape
+                ):  # a fused step goes through memory as it lies
+                    kept[slot] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
     return int(header["log_size"])
 
 

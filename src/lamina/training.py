@@ -105,9 +105,8 @@ def train(
     source = _source(data, target, group, time_column)
     chosen = recognise(source, task, options or {}, watch)
     own = network if isinstance(network, nn.Module) else None
-    usual, why = chosen.usual_network()
-    name = "own" if own is not None else str(network or usual)
-    if network is None and why:
+    name, why = chosen.usual_network() if network is None else ("own" if own is not None else str(network), "")
+    if why:
         watch.say(why)
     given = {"epochs": epochs, "budget": budget, "batch_size": batch_size, "lr": lr, "seed": seed}
     asked = {field: value for field, value in given.items() if value is not None} | (plan or {})

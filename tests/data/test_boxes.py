@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from annotated import picture
-from lamina.data.boxes import Annotated, Box, Found, assemble
+from lamina.data.boxes import Annotated, Box, Found, ImageFiles, assemble, glance, part_called, text_of
 from lamina.data.data import Data
 from lamina.errors import DataError
 from lamina.findings import Finding
@@ -108,3 +108,73 @@ def test_the_split_balances_the_rarest_class_of_an_image(tmp_path: Path) -> None
     assert data.balanced is not None
     assert data.balanced.tolist() == ["cat", "dog", ""]
     assert not data.classified
+
+
+def test_at_most_twenty_places_are_named_and_all_are_counted(tmp_path: Path) -> None:
+    flat = [Box("cat", at, 5, at, 9) for at in range(1, 31)]
+    _, findings = data_of(tmp_path, one(tmp_path, Box("cat", 1, 2, 3, 4), *flat))
+    assert (findings["box.degenerate"].count, len(findings["box.degenerate"].where)) == (30, 20)
+
+
+def test_boxes_of_an_image_of_unknown_size_are_not_cut(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("no picture")
+    box = Box("cat", 10, 20, 400, 600)
+    data, findings = data_of(tmp_path, Annotated(str(tmp_path / "bad.png"), "", [(box, "b:1")]))
+    assert data.answers[0] == (box,)
+    assert not findings
+
+
+def test_a_part_for_training_must_be_there(tmp_path: Path) -> None:
+    test = Annotated(str(picture(tmp_path / "b.png")), "test", [(Box("cat", 1, 2, 3, 4), "b:1")])
+    with pytest.raises(DataError, match="a test part, but none for training"):
+        data_of(tmp_path, test)
+
+
+def test_where_no_box_is_left_it_says_why(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no box is left.*no area.*a\.txt:1"):
+        data_of(tmp_path, one(tmp_path, Box("cat", 5, 5, 5, 5)))
+
+
+def test_an_image_is_the_one_nearest_to_its_annotation(tmp_path: Path) -> None:
+    for name in ("train/1.png", "val/1.png", "deep/val/2.png", "Ü b.PNG"):
+        picture(tmp_path / name)
+    files = ImageFiles(tmp_path)
+    beside = tmp_path / "a.json"
+    assert files.named("1.png", beside, "valid") == str(tmp_path / "val/1.png")
+    assert files.named("val/1.png", beside, "train") == str(tmp_path / "val/1.png")  # the name says more
+    assert files.named("1.png", tmp_path / "train" / "1.xml") == str(tmp_path / "train/1.png")
+    assert files.named("ü B.png", beside) == str(tmp_path / "Ü b.PNG")
+    assert files.with_stem("2", beside) == str(tmp_path / "deep/val/2.png")
+    assert files.named("3.png", beside) is None
+    with pytest.raises(DataError, match=r"train/1\.png"):
+        files.named("1.png", beside)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("instances_train2017", "train"), ("VAL", "valid"), ("my-test.coco", "test"), ("contest", ""), ("all", "")],
+)
+def test_names_say_parts(name: str, part: str) -> None:
+    assert part_called(name) == part
+
+
+def test_a_glance_goes_in_once_and_not_for_ever(tmp_path: Path) -> None:
+    for name in ("1.png", ".hidden/2.png", "a/3.png", "a/b/c/4.png", "a/b/c/d/5.png"):
+        picture(tmp_path / name)
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    assert [file.name for file in glance(tmp_path)] == ["1.png", "3.png", "4.png"]
+
+
+def test_text_that_is_no_utf_8_is_named_by_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\n")
+    assert text_of(tmp_path / "a.txt") == "one\n"
+    (tmp_path / "b.txt").write_bytes(b"one\ntw\xf6\n")
+    with pytest.raises(DataError, match=r"b\.txt:2: it is no UTF-8"):
+        text_of(tmp_path / "b.txt")
+
+
+def test_of_many_images_a_glance_tells_the_first_and_all_that_is_beside_them(tmp_path: Path) -> None:
+    for number in range(1100):
+        (tmp_path / f"{number:04}.png").touch()
+    (tmp_path / "z.json").touch()
+    assert [file.name for file in glance(tmp_path)] == [*(f"{number:04}.png" for number in range(1000)), "z.json"]

@@ -246,3 +246,46 @@ def test_an_empty_folder_and_one_without_annotations_say_what_was_expected(tmp_p
     for name, rule in (("empty", "empty"), ("bare", "no annotations"), ("gone", "no such file")):
         with pytest.raises(DataError, match=rule):
             detections.read(Source(tmp_path / name))
+
+
+def test_folders_that_look_alike_are_left_alone(tmp_path: Path) -> None:
+    for name in ("cat/1.png", "dog/2.png", "images/3.png", "labels/3.png"):
+        picture(tmp_path / name)
+    (tmp_path / "cat" / "1.txt").write_text("a photo of a cat\n")
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    (tmp_path / "config.yaml").write_text("filenames: x\ntrain: y\n")
+    (tmp_path / "meta.json").write_text('{"categories": ["cat", "dog"]}')
+    (tmp_path / "pom.xml").write_text("<project/>")
+    for path in (tmp_path, tmp_path / "config.yaml", tmp_path / "meta.json"):
+        assert detections.recognised(Source(path)) is None, path
+
+
+def test_of_several_formats_one_is_read_and_the_others_are_told(tmp_path: Path) -> None:
+    voc(tmp_path)
+    coco(tmp_path)
+    notes = detections.read(Source(tmp_path)).notes
+    assert "VOC" in notes[0]
+    assert any("COCO's format, too; they were not read" in note for note in notes)
+
+
+def test_a_table_may_lie_in_a_folder_with_its_images(tmp_path: Path) -> None:
+    root = table(tmp_path / "Ü b").parent
+    assert detections.recognised(Source(root)) is not None
+    assert content(detections.read(Source(root))) == BOXES
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "pattern"),
+    [
+        ("a.json", '{"images": 3', r"a\.json:1: it is no JSON"),
+        ("a.json", '{"a": 3}', 'no list "categories"'),
+        ("a.yaml", "a: b\n", 'it has no "names"'),
+        ("a.csv", "a,b\n1,2\n", "no columns hold image paths"),
+    ],
+)
+def test_a_file_without_boxes_is_refused_in_the_words_of_its_format(
+    tmp_path: Path, name: str, text: str, pattern: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=pattern):
+        detections.read(Source(tmp_path / name))

@@ -11,7 +11,7 @@ from lamina.data.data import Source
 from lamina.data.images import path_column
 from lamina.data.table_files import Table, read_table
 from lamina.data.tables import column_of
-from lamina.errors import DataError
+from lamina.errors import DataError, unknown
 
 CORNERS = (
     ("xmin", "ymin", "xmax", "ymax"),
@@ -50,15 +50,11 @@ def read(source: Source) -> Found:
             "Name them: image, class, xmin, ymin, xmax, ymax.",
         )
     sides, extents = found
-    label = source.target or next(
-        (name for known in CLASSES for name in table.frame.columns if name.strip().lower() == known and name != paths),
-        None,
-    )
-    if label is None or label not in table.frame.columns:
-        raise DataError("no column holds the classes of the boxes.", table.name, "Name it with --target.")
+    label = _label(source, table, paths)
     numbers = np.stack([_numbers(table, column) for column in sides.values()], 1)  # (rows, 4)
     known = ~np.isnan(numbers).all(1)
-    relative = bool(known.any()) and bool((np.nan_to_num(numbers[known]) <= 1).all())
+    relative = _are_shares(numbers[known])
+    sizes = None if extents else _sizes(table, numbers[known], known)
     groups = None if source.group is None else column_of(table, source.group).cast(pl.String).to_list()
     labels = table.frame[label].cast(pl.String).to_list()
     images: dict[str, Annotated] = {}
@@ -67,7 +63,8 @@ def read(source: Source) -> Found:
             raise DataError(f'the column "{paths}" is empty.', str(table.where[row]), "Name the box's image.")
         path = _locate(cell.strip().replace("\\", "/"), table.folder or Path())
         group = None if groups is None else str(groups[row])
-        one = images.setdefault(path, Annotated(path, str(table.part[row]), relative=relative, group=group))
+        size = None if sizes is None or not (sizes[row] > 0).all() else (int(sizes[row][0]), int(sizes[row][1]))
+        one = images.setdefault(path, Annotated(path, str(table.part[row]), [], size, relative, group))
         if one.part != table.part[row]:
             raise DataError(
                 f"{cell} is in two parts of the split.", str(table.where[row]), "Keep an image in one part."
@@ -87,6 +84,35 @@ def read(source: Source) -> Found:
         + ".",
     ]
     return Found(list(images.values()), tuple(notes), table.findings)
+
+
+def _label(source: Source, table: Table, paths: str) -> str:
+    """The column of the boxes' classes. Raises OptionError for one that is not there, DataError where none is known."""
+    columns = table.frame.columns
+    if source.target is not None:
+        if source.target not in columns:
+            raise unknown("column", source.target, columns)
+        return source.target
+    for known in CLASSES:
+        for name in columns:
+            if name.strip().lower() == known and name != paths:
+                return name
+    raise DataError("no column holds the classes of the boxes.", table.name, "Name it with --target.")
+
+
+def _are_shares(numbers: np.ndarray) -> bool:
+    """Whether sides, (boxes, 4), are shares of the image: none above 1, and not whole numbers all."""
+    there = numbers[np.isfinite(numbers)]
+    return bool(len(there)) and bool((there <= 1).all()) and not bool((there == np.round(there)).all())
+
+
+def _sizes(table: Table, numbers: np.ndarray, known: np.ndarray) -> np.ndarray | None:
+    """(rows, 2): the images' widths and heights, where columns hold them, rather than those of the boxes."""
+    columns = {name.strip().lower(): name for name in table.frame.columns}
+    if not {"width", "height"} <= columns.keys():
+        return None
+    sizes = np.stack([_numbers(table, columns[side]) for side in ("width", "height")], 1)
+    return sizes if len(numbers) and float((sizes[known] >= numbers[:, 2:]).all(1).mean()) > 0.5 else None
 
 
 def _numbers(table: Table, column: str) -> np.ndarray:

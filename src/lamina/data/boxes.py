@@ -2,19 +2,21 @@
 
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from lamina.data.data import Data
-from lamina.data.decoding import upright_size
+from lamina.data.decoding import ENDINGS, upright_size
 from lamina.data.images import digests_of_files, relative_name
-from lamina.data.parts import listed
+from lamina.data.parts import PART_NAMES, listed
 from lamina.errors import DataError
 from lamina.findings import Finding
 
@@ -91,7 +93,8 @@ def assemble(found: Found, root: Path) -> Data:
     findings += _background(answers, where)
     counts = Counter(box.label for boxes in answers for box in boxes)
     if not counts:
-        raise DataError("no box is left.", str(root), "The findings of `lamina check` say what was wrong with them.")
+        wrong = [f"{finding.what} The first: {finding.where[0]}" for finding in checks.findings()]
+        raise DataError("no box is left.", str(root), wrong[0] if wrong else "There is no box in any annotation.")
     _refuse_classes_without_training(answers, part, root)
     named = listed([f"{name} ({count:,})" for name, count in counts.most_common()], 12)
     return Data(
@@ -116,19 +119,22 @@ class _Checks:
 
     def sound(self, one: Annotated, size: tuple[int, int] | None, where: str) -> Iterator[Box]:
         """The boxes of an image that can be learned from, cut at its edges."""
+        width: float
+        height: float
         if size is None:  # the image cannot be read: encoding will say so, and leave it out
-            size = one.size or (1, 1)
-        elif one.size is not None and one.size != size:
-            turned = " (turned by its EXIF orientation)" if one.size == size[::-1] else ""
-            self._note(
-                "box.size", f"{where}: {one.size[0]} x {one.size[1]} is said, it has {size[0]} x {size[1]}{turned}"
-            )
-        width, height = size
+            width, height = one.size or ((1, 1) if one.relative else (math.inf, math.inf))
+        else:
+            width, height = size
+            if one.size is not None and one.size != size:
+                turned = " (turned by its EXIF orientation)" if one.size == size[::-1] else ""
+                self._note(
+                    "box.size", f"{where}: {one.size[0]} x {one.size[1]} is said, it has {width} x {height}{turned}"
+                )
         scale = np.array([width, height, width, height]) if one.relative else np.ones(4)
         seen: set[Box] = set()
         for box, place in one.boxes:
             self.boxes += 1
-            left, top, right, bottom = (float(side) for side in np.array(box[1:5], dtype=float) * scale)
+            left, top, right, bottom = np.round(np.array(box[1:5], dtype=float) * scale, 4).tolist()
             if not all(map(math.isfinite, (left, top, right, bottom))) or right <= left or bottom <= top:
                 self._note("box.degenerate", f"{place}: {box.label} {_sides(box)}")
                 continue
@@ -233,7 +239,12 @@ def _background(answers: np.ndarray, where: np.ndarray) -> Iterator[Finding]:
 
 
 def _refuse_classes_without_training(answers: np.ndarray, part: np.ndarray, root: Path) -> None:
-    trained = {box.label for boxes in answers[(part == "train") | (part == "")] for box in boxes}
+    here = (part == "train") | (part == "")
+    if not here.any():
+        raise DataError(
+            f"there is a {part[0]} part, but none for training.", str(root), "Name one part train, or name none."
+        )
+    trained = {box.label for boxes in answers[here] for box in boxes}
     for name in ("valid", "test"):
         strangers = sorted({box.label for boxes in answers[part == name] for box in boxes} - trained)
         if strangers:
@@ -248,3 +259,124 @@ def _rarest(answers: np.ndarray, counts: Counter[str]) -> np.ndarray:
     """(images,): the rarest class that an image shows, so that a split gives each part some of it; "" for background."""
     rarest = [min((box.label for box in boxes), key=lambda label: counts[label], default="") for boxes in answers]
     return np.array(rarest, dtype=object)
+
+
+# --- what readers share ---
+
+
+def part_called(name: str) -> str:
+    """The part that a file's or folder's name says: instances_train2017 is for training; "" where it says none."""
+    words = re.split("[^a-z]+", name.lower())
+    return next((PART_NAMES[word] for word in words if word in PART_NAMES), "")
+
+
+def beginning(file: Path, count: int) -> bytes:
+    """The first bytes of a file; none of one that cannot be read, which reading it will say."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(count)
+    except OSError:
+        return b""
+
+
+def bytes_of(file: Path) -> bytes:
+    """A file's content. Raises DataError where it cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"it cannot be read ({error.strerror}).", str(file), "Check the file.") from None
+
+
+def text_of(file: Path) -> str:
+    """A text file's content. Raises DataError where it is no UTF-8, naming the line."""
+    content = bytes_of(file)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError("it is no UTF-8.", f"{file}:{line}", "Save it as UTF-8.") from None
+
+
+def glance(folder: Path) -> list[Path]:
+    """The files of a folder and of those below it, nearest first; of a large tree, a part of them that takes no time.
+
+    Of each folder's images there are the first only, by name: they tell what the others are like.
+    """
+    files: list[Path] = []
+    folders, entered, looked = [(folder, 0)], {os.path.realpath(folder)}, 0
+    for here, depth in folders:  # grows while it is gone through
+        try:
+            with os.scandir(here) as entries:
+                found = {entry.name: entry.is_dir() for entry in islice(entries, _ENTRIES - looked)}
+        except OSError:
+            continue
+        looked += len(found)
+        images = 0
+        for name in sorted(name for name in found if name[0] != "."):
+            if found[name]:
+                real = os.path.realpath(here / name)
+                if depth < _DEPTH and len(folders) < _FOLDERS and real not in entered:
+                    entered.add(real)
+                    folders.append((here / name, depth + 1))
+                continue
+            images += os.path.splitext(name)[1].lower() in ENDINGS
+            if images <= _IMAGES or os.path.splitext(name)[1].lower() not in ENDINGS:
+                files.append(here / name)
+    return files
+
+
+_DEPTH, _FOLDERS, _ENTRIES = 3, 100, 100_000  # how deep, how many folders, and how many entries in all are looked at
+_IMAGES = 1000
+
+
+class ImageFiles:
+    """The images below a folder, by the names that annotations give them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.paths = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in ENDINGS)
+        self._named: dict[str, list[Path]] = {}
+        self._stems: dict[str, list[Path]] = {}
+        for path in self.paths:
+            if path.name[0] != ".":
+                self._named.setdefault(path.name.lower(), []).append(path)
+                self._stems.setdefault(path.stem.lower(), []).append(path)
+
+    def named(self, name: str, annotation: Path, part: str = "") -> str | None:
+        """The image of that name, which may begin with folders; None where there is none.
+
+        Of several, the one whose folders are those of the name, then of the part, then nearest to the annotation.
+
+        Raises:
+            DataError: several are equally near.
+        """
+        return self._nearest(self._named.get(Path(name).name.lower(), []), name, annotation, part)
+
+    def with_stem(self, stem: str, annotation: Path, part: str = "") -> str | None:
+        """The image of that name whatever its ending, chosen as by ``named``."""
+        return self._nearest(self._stems.get(stem.lower(), []), stem, annotation, part)
+
+    def _nearest(self, paths: list[Path], name: str, annotation: Path, part: str) -> str | None:
+        if len(paths) < 2:
+            return str(paths[0]) if paths else None
+
+        def nearness(path: Path) -> tuple[int, bool, int]:
+            below = path.relative_to(self.folder).parts[:-1]
+            same = _alike(path.parts[-2::-1], Path(name).parts[-2::-1])
+            in_part = bool(part) and part in map(part_called, below)
+            return same, in_part, _alike(path.parts, annotation.absolute().parts)
+
+        paths = sorted(paths, key=nearness, reverse=True)
+        if nearness(paths[0]) == nearness(paths[1]):
+            twice = " and ".join(relative_name(str(path), self.folder) for path in paths[:2])
+            raise DataError(
+                f'"{name}" may be {twice}.',
+                str(annotation),
+                "Give images names of their own, or write the folder, too.",
+            )
+        return str(paths[0])
+
+
+def _alike(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many names two paths have in common, from their beginning."""
+    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))

@@ -2,87 +2,96 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lamina.data.boxes import Annotated, Box, Found
-from lamina.data.decoding import ENDINGS
-from lamina.data.parts import PART_NAMES, listed
+from lamina.data.boxes import Annotated, Box, Found, ImageFiles, part_called
+from lamina.data.images import relative_name
+from lamina.data.parts import listed
 from lamina.errors import DataError
 
-_LOOKED_AT = 4096  # bytes at a file's beginning
+_LOOKED_AT = 4096  # bytes at a file's beginning, and at its end
+_FOLDERS = {"annotations", "annotation", "coco", "labels", "json"}
+_ANEW = "Export it anew."
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a file looks like COCO's, by its first bytes and its last."""
+    """Whether a file looks like COCO's with boxes, by its first bytes and its last."""
     if path.suffix.lower() != ".json" or not path.is_file():
         return False
-    with path.open("rb") as stream:
-        first = stream.read(_LOOKED_AT)
-        stream.seek(max(0, path.stat().st_size - _LOOKED_AT))
-        seen = first + stream.read()
-    return first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and any(
-        word in seen for word in (b'"bbox"', b'"annotations"', b'"categories"')
-    )
+    try:
+        with path.open("rb") as stream:
+            first = stream.read(_LOOKED_AT)
+            stream.seek(max(0, path.stat().st_size - _LOOKED_AT))
+            seen = first + stream.read()
+    except OSError:  # whoever reads it says so
+        return False
+    boxes = any(word in seen for word in (b'"bbox"', b'"category_id"', b'"supercategory"'))
+    images = any(word in seen for word in (b'"file_name"', b'"image_id"'))
+    whole = all(word in seen for word in (b'"images"', b'"annotations"', b'"categories"'))
+    return first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and ((boxes and images) or whole)
 
 
-def files(folder: Path) -> list[Path]:
-    """The COCO files of a folder, at most two folders down; those of captions and key points are left out."""
-    found = [file for pattern in ("*.json", "*/*.json", "*/*/*.json") for file in sorted(folder.glob(pattern))]
-    return [file for file in found if not file.name.startswith((".", "captions", "person_keypoints")) and is_coco(file)]
+def among(files: Iterable[Path]) -> list[Path]:
+    """Those that are COCO's; files of captions and key points are left out."""
+    return [file for file in files if not file.name.startswith((".", "captions", "person_keypoints")) and is_coco(file)]
 
 
 def read(path: Path) -> Found:
-    """Read one file, or those of a folder.
+    """Read one file, or those of a folder, at most two folders down.
 
     Raises:
         DataError: naming the file, and the entry that breaks the rule.
     """
-    sources = [path] if path.is_file() else files(path)
     root = path.parent if path.is_file() else path
-    parts = {file: _part_of(file, root) for file in sources}
-    images: list[Annotated] = []
-    index: dict[str, str] = {}
-    for file in sources:
-        images += _images(file, parts[file] if len(sources) > 1 else "", root, index)
-    if len(sources) == 1:
-        notes = [f"COCO annotations: {sources[0].name}."]
-    else:
-        said = [f"{file.name} ({parts[file] or 'training, to be split'})" for file in sources]
-        notes = [f"COCO annotations: {listed(said)}."]
-    return Found(images, tuple(notes))
+    below = ("*.json", "*/*.json", "*/*/*.json")
+    sources = [path] if path.is_file() else among(file for some in below for file in sorted(root.glob(some)))
+    parts = {file: _part_of(file, root) if len(sources) > 1 else "" for file in sources}
+    unsaid = [file for file in sources if not parts[file]] if any(parts.values()) else []
+    used = [file for file in sources if file not in unsaid]
+    named = [relative_name(str(file), root) + (f" ({parts[file]})" if parts[file] else "") for file in used]
+    notes = [f"COCO annotations: {listed(named)}."]
+    if unsaid:
+        notes.append(
+            f"Left out, since their names say no part: {listed(relative_name(str(file), root) for file in unsaid)}."
+        )
+    known: dict[Path, ImageFiles] = {}
+    return Found([one for file in used for one in _images(file, parts[file], root, known)], tuple(notes))
 
 
 def _part_of(file: Path, root: Path) -> str:
     """Which part a file is of, by its name or its folder's: instances_train2017.json, valid/_annotations.coco.json."""
-    relative = file.relative_to(root)
-    for name in (file.stem, *reversed(relative.parent.parts)):
-        for word in name.lower().replace("-", "_").replace(".", "_").split("_"):
-            if word.rstrip("0123456789") in PART_NAMES:
-                return PART_NAMES[word.rstrip("0123456789")]
-    return ""
+    names = (file.stem, *reversed(file.relative_to(root).parts[:-1]))
+    return next((part for part in map(part_called, names) if part), "")
 
 
-def _images(file: Path, part: str, root: Path, index: dict[str, str]) -> list[Annotated]:
-    content = _load(file)
-    names = {entry.get("id"): str(entry.get("name")) for entry in _list(content, "categories", file)}
-    found: dict[Any, Annotated] = {}
-    for number, entry in enumerate(_list(content, "images", file)):
-        if "id" not in entry or not isinstance(entry.get("file_name"), str):
-            raise DataError(f"image number {number + 1} has no id or no file_name.", str(file), "Export it anew.")
-        size = (int(entry["width"]), int(entry["height"])) if entry.get("width") and entry.get("height") else None
-        found[entry["id"]] = Annotated(_locate(entry["file_name"], file, root, index), part, size=size)
-    for number, entry in enumerate(_list(content, "annotations", file)):
-        where = f"{file.name}, annotation {entry.get('id', number + 1)}"
-        if entry.get("image_id") not in found:
-            raise DataError(
-                f"it is of an image {entry.get('image_id')!r} that is not listed.", where, "Export it anew."
-            )
-        if entry.get("category_id") not in names:
-            raise DataError(f"its category {entry.get('category_id')!r} is not listed.", where, "Export it anew.")
+def _images(file: Path, part: str, root: Path, known: dict[Path, ImageFiles]) -> list[Annotated]:
+    content, name = _load(file), relative_name(str(file), root)
+    names: dict[int | str, str] = {}
+    for number, entry in enumerate(_list(content, "categories", file), 1):
+        kind = _id(entry, "id", names, f"{name}, category number {number}")
+        if not isinstance(entry.get("name"), str) or not entry["name"].strip():
+            raise DataError("it has no name.", f"{name}, category {kind}", "Name the class.")
+        names[kind] = entry["name"].strip()
+    found: dict[int | str, Annotated] = {}
+    for number, entry in enumerate(_list(content, "images", file), 1):
+        where = f"{name}, image number {number}"
+        image = _id(entry, "id", found, where)
+        if not isinstance(entry.get("file_name"), str) or not entry["file_name"].strip():
+            raise DataError("it has no file_name.", where, _ANEW)
+        located = _locate(entry["file_name"].strip().replace("\\", "/"), file, part, root, known)
+        found[image] = Annotated(located, part, size=_size(entry, where))
+    for number, entry in enumerate(_list(content, "annotations", file), 1):
+        where = f"{name}, annotation {entry.get('id', f'number {number}')}"
+        shows, of = entry.get("image_id"), entry.get("category_id")
+        if not isinstance(shows, int | str) or shows not in found:
+            raise DataError(f"it is of an image {shows!r} that is not listed.", where, _ANEW)
+        if not isinstance(of, int | str) or of not in names:
+            raise DataError(f"its category {of!r} is not listed.", where, _ANEW)
         left, top, width, height = _bounds(entry, where)
-        box = Box(names[entry["category_id"]], left, top, left + width, top + height, bool(entry.get("iscrowd")))
-        found[entry["image_id"]].boxes.append((box, where))
+        box = Box(names[of], left, top, left + width, top + height, bool(entry.get("iscrowd")))
+        found[shows].boxes.append((box, where))
     return list(found.values())
 
 
@@ -90,7 +99,9 @@ def _load(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise DataError(f"it is no JSON ({error.msg}).", f"{file}:{error.lineno}", "Export it anew.") from None
+        raise DataError(f"it is no JSON ({error.msg}).", f"{file}:{error.lineno}", _ANEW) from None
+    except RecursionError:
+        raise DataError("its lists lie in one another too deeply.", str(file), _ANEW) from None
     except (UnicodeDecodeError, OSError) as error:
         raise DataError(f"it cannot be read ({error}).", str(file), "Export it anew, as UTF-8.") from None
     if not isinstance(content, dict):
@@ -105,33 +116,56 @@ def _list(content: dict[str, Any], name: str, file: Path) -> list[dict[str, Any]
     return entries
 
 
+def _id(entry: dict[str, Any], name: str, taken: dict[int | str, Any], where: str) -> int | str:
+    """A number or word that no other entry has."""
+    given = entry.get(name)
+    if not isinstance(given, int | str):
+        raise DataError(f"its {name} is {given!r}; it must be a number.", where, _ANEW)
+    if given in taken:
+        raise DataError(f"its {name} {given!r} is that of another, too.", where, "Number them anew.")
+    return given
+
+
+def _size(entry: dict[str, Any], where: str) -> tuple[int, int] | None:
+    """Width and height, where both are said."""
+    width, height = entry.get("width"), entry.get("height")
+    if not width or not height:
+        return None
+    try:
+        return int(width), int(height)
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"its size is {width!r} x {height!r}; it must be two numbers.", where, _ANEW) from None
+
+
 def _bounds(entry: dict[str, Any], where: str) -> tuple[float, float, float, float]:
     """Left, top, width, height; of an annotation that has a polygon only, those of the polygon."""
-    bounds = entry.get("bbox")
-    if not bounds and isinstance(entry.get("segmentation"), list):
-        points = [float(value) for polygon in entry["segmentation"] for value in polygon]
-        if points:
+    bounds, shape = entry.get("bbox"), entry.get("segmentation")
+    try:
+        if not bounds and isinstance(shape, list):
+            points = [float(value) for polygon in shape for value in polygon]
             left, top = min(points[0::2]), min(points[1::2])
             return left, top, max(points[0::2]) - left, max(points[1::2]) - top
-    try:
         left, top, width, height = (float(value) for value in bounds or ())
     except (TypeError, ValueError):
-        raise DataError(
-            f"its bbox is {bounds!r}; it must be four numbers: left, top, width, height.", where, "Export it anew."
-        ) from None
+        if bounds or not isinstance(shape, list):
+            what = f"its bbox is {bounds!r}; it must be four numbers: left, top, width, height."
+        else:
+            what = "it has no bbox, and its segmentation is no list of polygons."
+        raise DataError(what, where, _ANEW) from None
     return left, top, width, height
 
 
-def _locate(name: str, file: Path, root: Path, index: dict[str, str]) -> str:
-    """Where an image is: beside the file, in one of the usual folders, or anywhere below the root."""
-    name = name.replace("\\", "/")
+def _locate(name: str, file: Path, part: str, root: Path, known: dict[Path, ImageFiles]) -> str:
+    """Where an image is: beside the file, in one of the usual folders, or anywhere below the root.
+
+    Above the root nothing is searched, unless it is a folder of annotations: what lies there may be anybody's.
+    """
     for folder in (file.parent, file.parent / "images", file.parent.parent / "images", file.parent.parent, root):
         if os.path.isfile(folder / name):
             return str((folder / name).absolute())
-    if not index:  # once for all files
-        for folder in {root, file.parent.parent}:
-            for path in sorted(folder.rglob("*")):
-                if path.suffix.lower() in ENDINGS:
-                    index.setdefault(path.name, str(path.absolute()))
-        index.setdefault("", "")
-    return index.get(Path(name).name) or str((file.parent / name).absolute())
+    for folder in (root, root.absolute().parent) if root.absolute().name.lower() in _FOLDERS else (root,):
+        if folder not in known:  # once for all files
+            known[folder] = ImageFiles(folder)
+        if known[folder].paths:
+            return known[folder].named(name, file, part) or str((file.parent / name).absolute())
+    return str((file.parent / name).absolute())

@@ -113,12 +113,11 @@ def _shown(
     with _opened(image) as opened:
         try:
             width, height = opened.size
-            size = (height, width) if _turned(opened) else (width, height)
             if opened.format == "JPEG":
                 share = shrink(opened.size)
                 opened.draft(None, (int(opened.width * share) + 1, int(opened.height * share) + 1))
             opened.load()
-            yield _upright(opened), size
+            yield _upright(opened), (height, width) if _turned(opened) else (width, height)
         except DataError:
             raise
         except Exception as error:  # decoders of damaged files raise all kinds of errors
@@ -127,6 +126,8 @@ def _shown(
 
 def _turned(image: Image.Image) -> bool:
     """Whether an image's EXIF orientation swaps width and height; damaged EXIF says nothing."""
+    if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode it all, to look behind the pixels
+        return False
     try:
         return image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
     except Exception:  # as decoders, the EXIF parser raises all kinds of errors

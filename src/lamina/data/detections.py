@@ -1,9 +1,10 @@
 """Detections: images with boxes, in whichever format they lie."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from lamina.data import box_table, coco, voc, yolo
-from lamina.data.boxes import LAYOUTS, Found, assemble
+from lamina.data.boxes import LAYOUTS, Found, assemble, glance
 from lamina.data.data import Data, Source
 from lamina.data.images import path_column
 from lamina.data.rows import LOOKED_AT
@@ -11,6 +12,7 @@ from lamina.data.table_files import is_table, read_table
 from lamina.errors import DataError, OptionError
 
 STRENGTH = 0.95  # of the claim: surer than that a folder of images holds classes
+TRIED = 100  # JSON files that are looked into
 
 
 def recognised(source: Source) -> tuple[float, str] | None:
@@ -18,23 +20,8 @@ def recognised(source: Source) -> tuple[float, str] | None:
     path = source.path
     if path is None or not path.exists():
         return None
-    if path.is_dir():
-        if voc.is_voc(path):
-            return STRENGTH, "the folder holds XML files that annotate images (Pascal VOC)"
-        if yolo.is_yolo(path):
-            return STRENGTH, "the folder holds images with text files of boxes (YOLO)"
-        files = coco.files(path)
-        return (STRENGTH, f"{files[0].name} holds annotations in COCO's format") if files else None
-    if coco.is_coco(path):
-        return STRENGTH, "the file holds annotations in COCO's format"
-    if yolo.is_yolo(path):
-        return STRENGTH, "the file describes a data set of YOLO's format"
-    if not is_table(path):
-        return None
-    table = read_table(source, LOOKED_AT)
-    if box_table.corners(table) is None or path_column(table) is None:
-        return None
-    return STRENGTH, "the table has image paths and corners of boxes"
+    formats = _formats(source, path)
+    return (STRENGTH, f"there are {_KINDS[formats[0]]}") if formats else None
 
 
 def read(source: Source) -> Data:
@@ -53,24 +40,54 @@ def read(source: Source) -> Data:
     if not path.exists():
         raise DataError("there is no such file or folder.", str(path), "Check the spelling of the path.")
     root = path if path.is_dir() else path.parent
-    listed = not path.is_dir() and is_table(path)
-    for option, given in (("--target", source.target), ("--group", source.group), ("--time", source.time)):
-        if given is not None and (not listed or option == "--time"):
-            raise OptionError("these annotations have no columns.", f"{option} {given}", "Leave the option out.")
-    return assemble(_found(source, path), root)
-
-
-def _found(source: Source, path: Path) -> Found:
-    if path.is_dir():
-        if not any(path.iterdir()):
-            raise DataError("the folder is empty.", str(path), LAYOUTS)
-        if voc.is_voc(path):
-            return voc.read(path)
-        if yolo.is_yolo(path):
-            return yolo.read(path)
-        if coco.files(path):
-            return coco.read(path)
+    if path.is_dir() and not any(path.iterdir()):
+        raise DataError("the folder is empty.", str(path), LAYOUTS)
+    formats = _formats(source, path)
+    if not formats and not path.is_file():
         raise DataError("it holds no annotations of boxes.", str(path), LAYOUTS)
-    if coco.is_coco(path):
-        return coco.read(path)
-    return yolo.read(path) if yolo.is_yolo(path) else box_table.read(source)
+    chosen = formats[0] if formats else _USUAL.get(path.suffix.lower(), "table")  # its reader says what the file lacks
+    for option, given in (("--target", source.target), ("--group", source.group), ("--time", source.time)):
+        if given is not None and (chosen != "table" or option == "--time"):
+            raise OptionError("these annotations have no columns.", f"{option} {given}", "Leave the option out.")
+    found = _found(chosen, source, path)
+    if len(formats) > 1:
+        others = " and ".join(_KINDS[name] for name in formats[1:])
+        found = replace(found, notes=(*found.notes, f"There are {others}, too; they were not read."))
+    return assemble(found, root)
+
+
+_KINDS = {
+    "voc": "XML files that annotate images (Pascal VOC)",
+    "yolo": "images with text files of boxes (YOLO)",
+    "coco": "annotations in COCO's format",
+    "table": "image paths and corners of boxes in a table",
+}
+"""In words, each format, first the one that is preferred."""
+_USUAL = {".json": "coco", ".yaml": "yolo", ".yml": "yolo"}
+
+
+def _formats(source: Source, path: Path) -> list[str]:
+    """Which formats there are, the preferred first."""
+    files = glance(path) if path.is_dir() else [path]
+    found = {
+        "voc": path.is_dir() and voc.is_voc(files),
+        "yolo": yolo.is_yolo(path, files),
+        "coco": bool(coco.among([file for file in files if file.suffix.lower() == ".json"][:TRIED])),
+    }
+    if not any(found.values()) and is_table(path):
+        found["table"] = _is_box_table(source)
+    return [name for name, there in found.items() if there]
+
+
+def _is_box_table(source: Source) -> bool:
+    try:
+        table = read_table(source, LOOKED_AT)
+    except DataError:  # whoever reads it says so
+        return False
+    return box_table.corners(table) is not None and path_column(table) is not None
+
+
+def _found(name: str, source: Source, path: Path) -> Found:
+    if name == "table":
+        return box_table.read(source)
+    return {"voc": voc.read, "yolo": yolo.read, "coco": coco.read}[name](path)

@@ -72,6 +72,16 @@ def mean_and_deviation(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt((counts * (values - mean[:, None]) ** 2).sum(1) / counts.sum(1))
 
 
+def pixel_facts(pixels: np.ndarray) -> dict[str, Any]:
+    """What a network must know of (images, height, width, channels) uint8: ``channels``, ``mean`` and ``deviation``."""
+    mean, deviation = mean_and_deviation(pixels)
+    return {
+        "channels": pixels.shape[3],
+        "mean": mean.round(3).tolist(),
+        "deviation": np.maximum(deviation, 1.0).round(3).tolist(),
+    }
+
+
 def png(pixels: np.ndarray) -> bytes:
     """(height, width, 1 or 3) uint8 as the bytes of a PNG file."""
     stream = io.BytesIO()

@@ -1,33 +1,25 @@
 """Pascal VOC: an XML file per image (Everingham et al. 2010), in Annotations/ beside JPEGImages/, or beside the images."""
 
-import os
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from lamina.data.boxes import Annotated, Box, Found
+from lamina.data.boxes import Annotated, Box, Found, ImageFiles, beginning, bytes_of, part_called, text_of
 from lamina.data.decoding import ENDINGS
+from lamina.data.images import relative_name
 from lamina.data.parts import PART_NAMES
 from lamina.errors import DataError
 from lamina.findings import Finding
 
 _LOOKED_AT = 2048  # bytes
+_TRIED = 20  # files
 
 
-def annotations(folder: Path) -> list[Path]:
-    """The XML files that describe images: in Annotations/, at most one folder down, or anywhere where there is none."""
-    for place in (folder / "Annotations", *sorted(folder.glob("*/Annotations"))):
-        if place.is_dir():
-            return sorted(place.rglob("*.xml"))
-    return [file for file in sorted(folder.rglob("*.xml")) if file.name[0] != "."]
-
-
-def is_voc(folder: Path) -> bool:
-    """Whether a folder holds such files, by the first of them."""
-    if not folder.is_dir():
-        return False
-    first = next(iter(annotations(folder)), None)
-    return first is not None and b"<annotation" in first.read_bytes()[:_LOOKED_AT]
+def is_voc(files: Iterable[Path]) -> bool:
+    """Whether some files of a folder are such, by the first that end so."""
+    found = [file for file in files if file.suffix.lower() == ".xml"][:_TRIED]
+    return any(b"<annotation" in beginning(file, _LOOKED_AT).replace(b"\0", b"") for file in found)
 
 
 def read(folder: Path) -> Found:
@@ -36,71 +28,135 @@ def read(folder: Path) -> Found:
     Raises:
         DataError: naming the file and the rule.
     """
-    files = annotations(folder)
-    root = files[0].parent.parent if files[0].parent.name == "Annotations" else folder
-    index = {path.name: str(path.absolute()) for path in sorted(root.rglob("*")) if path.suffix.lower() in ENDINGS}
-    by_stem = {Path(name).stem: path for name, path in index.items()}
-    parts, listed_in = _parts(root)
-    images = []
-    for file in files:
-        one = _read(file, index, by_stem)
-        one.part = parts.get(file.stem, "") if parts else _part_of(file, root)
-        if not parts or file.stem in parts:
-            images.append(one)
-    if not images:
-        raise DataError("its lists name none of the annotations.", str(root / "ImageSets"), "Correct the lists.")
-    notes = [f"Pascal VOC annotations: {len(files):,} XML files."]
-    if listed_in:
-        notes.append(f"The split is the source's own: {', '.join(listed_in)}.")
-    return Found(images, tuple(notes), tuple(_unlisted(files, parts, by_stem)))
+    images: list[Annotated] = []
+    findings: list[Finding] = []
+    lists: list[str] = []
+    files = 0
+    for root in _roots(folder):
+        xml = [file for file in sorted(root.rglob("*")) if file.suffix.lower() == ".xml" and file.name[0] != "."]
+        known = ImageFiles(root)
+        parts, names = _parts(root, {file.stem for file in xml})
+        listed_xml = [file for file in xml if file.stem in parts] if names else xml
+        if not listed_xml:
+            raise DataError("its lists name none of the annotations.", str(root / "ImageSets"), "Correct the lists.")
+        read_xml = [
+            (file, _read(file, known, parts.get(file.stem) or _part_of(file, folder), folder)) for file in listed_xml
+        ]
+        found = [one for _, one in read_xml if one is not None]
+        taken, stems = {one.image for one in found}, {file.stem.lower() for file in xml}
+        bare = [path for path in known.paths if str(path) not in taken and path.stem.lower() not in stems]
+        findings += _unused("images have no annotation", bare, folder)
+        findings += _unused("XML files annotate no image", [file for file, one in read_xml if one is None], folder)
+        out = [file for file in xml if names and file.stem not in parts]
+        findings += _unused("annotations are in none of the lists of ImageSets/Main", out, folder)
+        findings += _unannotated(sorted(parts.keys() - {file.stem for file in xml}))
+        images, lists, files = images + found, lists + names, files + len(found)
+    notes = [f"Pascal VOC annotations: {files:,} XML files."]
+    if lists:
+        notes.append(f"The split is the source's own: {', '.join(dict.fromkeys(lists))}.")
+    return Found(images, tuple(notes), tuple(findings))
 
 
-def _parts(root: Path) -> tuple[dict[str, str], list[str]]:
-    """By image, its part, from lists of names; and which lists there were. "trainval" serves where there is no "train"."""
+def _roots(folder: Path) -> list[Path]:
+    """The folders that hold Annotations/, at most two down; the folder itself where none does."""
+    places = [place for some in (".", "*", "*/*") for place in sorted(folder.glob(f"{some}/Annotations"))]
+    return [place.parent for place in places if place.is_dir()] or [folder]
+
+
+def _parts(root: Path, known: set[str]) -> tuple[dict[str, str], list[str]]:
+    """By the stem of an image's name, its part, from lists of names; and which lists there were.
+
+    "trainval" serves where there is no "train". Names may have endings, folders, spaces, or 1 or -1 behind them.
+    """
     folder = root / "ImageSets" / "Main"
     lists = {file.stem.lower(): file for file in sorted(folder.glob("*.txt"))} if folder.is_dir() else {}
-    chosen = {name: part for name, part in PART_NAMES.items() if name in lists}
+    chosen: dict[str, str] = {name: part for name, part in PART_NAMES.items() if name in lists}
     if "train" not in chosen.values() and "trainval" in lists:
-        chosen["trainval"] = "train"
+        chosen = {"trainval": "train"} | {name: part for name, part in chosen.items() if part == "test"}
     parts: dict[str, str] = {}
     for name, part in chosen.items():
-        for line in lists[name].read_text(encoding="utf-8-sig").splitlines():
-            if line.strip():
-                parts[Path(line.split()[0].replace("\\", "/")).stem if "/" in line else line.split()[0]] = part
+        for number, line in enumerate(text_of(lists[name]).splitlines(), 1):
+            if not line.strip():
+                continue
+            stem = _stem(line.strip())
+            if stem not in known:
+                stem = _stem(re.sub(r"\s+-?[01]$", "", line.strip()))
+            if parts.setdefault(stem, part) != part:
+                raise DataError(
+                    f'"{stem}" is in the {parts[stem]} part, too.',
+                    f"{lists[name]}:{number}",
+                    "Keep an image in one part of the split.",
+                )
     return parts, [lists[name].name for name in chosen]
 
 
-def _part_of(file: Path, root: Path) -> str:
-    names = [name.lower() for name in file.relative_to(root).parts[:-1]]
-    return next((PART_NAMES[name] for name in names if name in PART_NAMES), "")
+def _stem(line: str) -> str:
+    """The name of an image without folders and ending."""
+    name = line.replace("\\", "/").rpartition("/")[2]
+    stem, dot, ending = name.rpartition(".")
+    return stem if dot and f".{ending.lower()}" in {*ENDINGS, ".xml"} else name
 
 
-def _read(file: Path, index: dict[str, str], by_stem: dict[str, str]) -> Annotated:
-    content = file.read_bytes()
-    if re.search(rb"<!(DOCTYPE|ENTITY)", content):  # an entity can grow without bound while it is read
+def _part_of(file: Path, folder: Path) -> str:
+    """The part that the folders above a file say, the outermost first."""
+    return next((part for part in map(part_called, file.relative_to(folder).parts[:-1]) if part), "")
+
+
+def _read(file: Path, known: ImageFiles, part: str, folder: Path) -> Annotated | None:
+    """An image's annotation; None where the file annotates none."""
+    tree = _tree(file)
+    if tree.tag != "annotation":
+        return None
+    name = (tree.findtext("filename") or "").strip().replace("\\", "/")
+    beside = known.named(name, file, part) if _stem(name) == file.stem else None
+    image = beside or known.with_stem(file.stem, file, part) or (known.named(name, file, part) if name else None)
+    if image is None:
+        image = str(file.with_name(Path(name).name or f"{file.stem}.jpg").absolute())
+    width, height = (_number(tree.findtext(f"size/{side}") or "0") for side in ("width", "height"))
+    size = (int(width), int(height)) if 0 < width < 1e9 and 0 < height < 1e9 else None
+    boxes = [
+        _box(item, f"{relative_name(str(file), folder)}, object {number}")
+        for number, item in enumerate(tree.iter("object"), 1)
+    ]
+    return Annotated(image, part, boxes, size)
+
+
+def _tree(file: Path) -> ElementTree.Element:
+    """The root of a file's tree.
+
+    A document type may declare entities, which can grow without bound while they are read, so it is refused; in the
+    decoded text, where no encoding hides it. Expat reads that text, whatever encoding the file declares.
+    """
+    content = bytes_of(file)
+    declared = re.match(rb"""<\?xml[^>]*encoding=["']([\w.-]+)["']""", content)
+    encoding = (
+        "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else declared[1].decode() if declared else "utf-8-sig"
+    )
+    try:
+        text = content.decode(encoding).lstrip("\ufeff")
+    except (LookupError, UnicodeError):
+        raise DataError(
+            f"it is not in its encoding, {encoding.removesuffix('-sig').upper()}.", str(file), "Save it as UTF-8."
+        ) from None
+    if re.search("<!(DOCTYPE|ENTITY)", text):
         raise DataError("it declares a document type, which annotations have no need of.", str(file), "Remove it.")
     try:
-        tree = ElementTree.fromstring(content)
-    except ElementTree.ParseError as error:
+        return ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
         raise DataError(f"it is no XML ({error}).", str(file), "Annotate the image anew, or remove the file.") from None
-    name = Path((tree.findtext("filename") or "").strip().replace("\\", "/")).name
-    image = by_stem.get(file.stem) or index.get(name) or str(file.with_name(name or f"{file.stem}.jpg").absolute())
-    image = index.get(name, image) if name and Path(name).stem == file.stem else image
-    width, height = (tree.findtext(f"size/{side}") or "0" for side in ("width", "height"))
-    size = (int(float(width)), int(float(height))) if _number(width) > 0 and _number(height) > 0 else None
-    boxes = []
-    for number, item in enumerate(tree.iter("object"), 1):
-        where = f"{file.name}, object {number}"
-        label = (item.findtext("name") or "").strip()
-        if not label:
-            raise DataError("it has no name.", where, "Name its class.")
-        sides = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
-        if any(side is None for side in sides):
-            raise DataError("it has no bndbox of xmin, ymin, xmax and ymax.", where, "Draw its box.")
-        left, top, right, bottom = (_number(side or "") for side in sides)
-        ignored = (item.findtext("difficult") or "0").strip() == "1"
-        boxes.append((Box(label, left - 1, top - 1, right, bottom, ignored), where))  # VOC counts pixels from 1
-    return Annotated(image, "", boxes, size)
+
+
+def _box(item: ElementTree.Element, where: str) -> tuple[Box, str]:
+    label = (item.findtext("name") or "").strip()
+    if not label:
+        raise DataError("it has no name.", where, "Name its class.")
+    sides = [item.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+    if any(side is None for side in sides):
+        raise DataError("it has no bndbox of xmin, ymin, xmax and ymax.", where, "Draw its box.")
+    left, top, right, bottom = (_number(side or "") for side in sides)
+    if right > left and bottom > top:  # otherwise a click without a drag: as it is written, it has no area
+        left, top = left - 1, top - 1  # VOC counts pixels from 1, and its last ones are inside
+    return Box(label, left, top, right, bottom, (item.findtext("difficult") or "0").strip() == "1"), where
 
 
 def _number(text: str) -> float:
@@ -111,24 +167,25 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-def _unlisted(files: list[Path], parts: dict[str, str], by_stem: dict[str, str]) -> list[Finding]:
-    known = {file.stem for file in files}
-    bare = sorted(os.path.basename(path) for stem, path in by_stem.items() if stem not in known)
-    found = []
-    if bare:
-        found.append(_unused("images have no annotation", bare))
-    out = sorted(file.name for file in files if parts and file.stem not in parts)
-    if out:
-        found.append(_unused("annotations are in none of the lists of ImageSets/Main", out))
-    return found
+def _unused(what: str, files: list[Path], folder: Path) -> Iterator[Finding]:
+    if files:
+        yield Finding(
+            "file.unused",
+            "note",
+            f"{len(files):,} {what}; they were left out.",
+            "Annotate or list them, to learn from them.",
+            where=tuple(relative_name(str(file), folder) for file in files[:20]),
+            count=len(files),
+        )
 
 
-def _unused(what: str, names: list[str]) -> Finding:
-    return Finding(
-        "file.unused",
-        "note",
-        f"{len(names):,} {what}; they were left out.",
-        "Annotate or list them, to learn from them.",
-        where=tuple(names[:20]),
-        count=len(names),
-    )
+def _unannotated(names: list[str]) -> Iterator[Finding]:
+    if names:
+        yield Finding(
+            "file.missing",
+            "warning",
+            f"{len(names):,} names in the lists of ImageSets/Main have no annotation; they were left out.",
+            "Annotate them, or remove the names.",
+            where=tuple(names[:20]),
+            count=len(names),
+        )

@@ -4,26 +4,37 @@ The images of a part are named in ``data.yaml``, or lie in images/PART beside la
 names of the classes in classes.txt or obj.names.
 """
 
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lamina.data.boxes import Annotated, Box, Found
+from lamina.data.boxes import Annotated, Box, Found, beginning, part_called, text_of
 from lamina.data.decoding import ENDINGS
+from lamina.data.images import relative_name
 from lamina.data.parts import PART_NAMES, listed
 from lamina.errors import DataError
+from lamina.findings import Finding
 
 _NAMES = ("classes.txt", "obj.names", "labels.txt", "_darknet.labels")
+_LINE = re.compile(rb"\s*\d+(\.0+)?([ \t]+[-+.\de]+){4,}[ \t]*(\r?\n|$)")
+_LOOKED_AT = 2048  # bytes
+_DESCRIPTION = 1_000_000
+_TRIED = 100  # files: those of images that show nothing are empty
+_ROW = "A line holds: class, middle x, middle y, width, height."
 
 
-def is_yolo(path: Path) -> bool:
-    """Whether a path is a data.yaml, or a folder arranged so."""
+def is_yolo(path: Path, files: Sequence[Path] = ()) -> bool:
+    """Whether a path is a data.yaml, or a folder with such files: among ``files``, text goes with images, and is numbers."""
     if path.is_file():
-        return path.suffix.lower() in (".yaml", ".yml")
-    if not path.is_dir():
-        return False
-    if _yaml_of(path) is not None or (_names_file(path) is not None and any(path.rglob("*.txt"))):
+        return _describes(path)
+    if _yaml_of(path) is not None:
         return True
-    return (path / "images").is_dir() and (path / "labels").is_dir()
+    images = {file.stem for file in files if file.suffix.lower() in ENDINGS}
+    texts = [file for file in files if file.suffix.lower() == ".txt" and file.stem in images][:_TRIED]
+    if (path / "images").is_dir() and any(path / "labels" in file.parents for file in texts):
+        return True
+    return any(_LINE.match(beginning(file, _LOOKED_AT).lstrip(b"\xef\xbb\xbf")) for file in texts)
 
 
 def read(path: Path) -> Found:
@@ -33,6 +44,7 @@ def read(path: Path) -> Found:
         DataError: naming file and line.
     """
     file = path if path.is_file() else _yaml_of(path)
+    root = path.parent if path.is_file() else path
     if file is not None:
         names, folders = _described(file)
         said = f"YOLO annotations, described by {file.name}"
@@ -43,23 +55,33 @@ def read(path: Path) -> Found:
         said = "YOLO annotations" + (f", classes named by {listed_names.name}" if listed_names else "")
     images: list[Annotated] = []
     for part, place in folders:
-        images += [_read(image, part, names) for image in _images(place)]
+        images += [_read(image, part, names, root) for image in _images(place, root)]
     if not images:
         raise DataError("there is no image in its folders.", str(file or path), "Check the paths in it.")
-    notes = [f"{said}."]
+    notes = [f"{said}. An image without a text file shows nothing."]
     if not names:
         notes.append("No file names the classes, so their numbers are their names.")
     if any(part for part, _ in folders):
         notes.append(f"The split is the source's own: {listed(sorted({part for part, _ in folders if part}))}.")
-    return Found(images, tuple(notes))
+    return Found(images, tuple(notes), tuple(_orphans(images, [place for _, place in folders], root)))
 
 
 def _yaml_of(folder: Path) -> Path | None:
     """The file that describes a data set, if a folder has one."""
     for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        if "names:" in file.read_text(encoding="utf-8-sig", errors="replace"):
+        if _describes(file):
             return file
     return None
+
+
+def _describes(file: Path) -> bool:
+    """Whether a file is a YAML with names of classes and a training part."""
+    if file.suffix.lower() not in (".yaml", ".yml"):
+        return False
+    content = beginning(file, _DESCRIPTION)
+    return all(
+        re.search(rb"(?m)^(\xef\xbb\xbf)?[{ ]*[\"']?" + key + rb"[\"']?\s*:", content) for key in (b"names", b"train")
+    )
 
 
 def _names_file(folder: Path) -> Path | None:
@@ -67,7 +89,7 @@ def _names_file(folder: Path) -> Path | None:
 
 
 def _lines(file: Path) -> dict[int, str]:
-    lines = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    lines = [line.strip() for line in text_of(file).splitlines()]
     return {number: line for number, line in enumerate(lines) if line}
 
 
@@ -76,17 +98,15 @@ def _described(file: Path) -> tuple[dict[int, str], list[tuple[str, Path]]]:
     import yaml  # type: ignore[import-untyped]
 
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(text_of(file))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         place = getattr(getattr(error, "problem_mark", None), "line", None)
         raise DataError(
             "it is no YAML.", f"{file}:{place + 1}" if place is not None else str(file), "Correct the line."
         ) from None
     if not isinstance(content, dict) or not isinstance(content.get("names"), list | dict):
         raise DataError('it has no "names".', str(file), "List the classes: names: [cat, dog].")
-    given = content["names"]
-    pairs = enumerate(given) if isinstance(given, list) else given.items()
-    names = {int(number): str(name) for number, name in pairs}
+    names = _names(content["names"], file)
     base = file.parent
     if content.get("path"):
         said = Path(str(content["path"]))
@@ -99,6 +119,17 @@ def _described(file: Path) -> tuple[dict[int, str], list[tuple[str, Path]]]:
     if not any(part == "train" for part, _ in folders):
         raise DataError('it has no "train".', str(file), "Name the folder of the training images: train: images/train.")
     return names, list(dict.fromkeys(folders))
+
+
+def _names(given: list[Any] | dict[Any, Any], file: Path) -> dict[int, str]:
+    """Class names by number."""
+    pairs = dict(enumerate(given)) if isinstance(given, list) else given
+    for number, name in pairs.items():
+        if not re.fullmatch(r"\d+", str(number)) or name is None or isinstance(name, list | dict):
+            raise DataError(
+                f'"{number}: {name}" among its names is no number with a name.', str(file), "Write: 0: cat, 1: dog."
+            )
+    return {int(number): str(name) for number, name in pairs.items()}
 
 
 def _each(value: Any) -> list[Any]:
@@ -116,28 +147,29 @@ def _place(entry: str, base: Path, file: Path) -> Path:
 def _folders(root: Path) -> list[tuple[str, Path]]:
     """(part, folder) of images/train, train/images and the like; the root itself where there are no parts."""
     images = root / "images"
-    inside = [(images, folder) for folder in sorted(images.iterdir()) if folder.is_dir()] if images.is_dir() else []
-    inside += [(root, folder) for folder in sorted(root.iterdir()) if folder.is_dir()]
-    parts = [(PART_NAMES[folder.name.lower()], folder) for _, folder in inside if folder.name.lower() in PART_NAMES]
+    inside = [folder for folder in sorted(images.iterdir()) if folder.is_dir()] if images.is_dir() else []
+    inside += [folder for folder in sorted(root.iterdir()) if folder.is_dir()]
+    parts = [(part_called(folder.name), folder) for folder in inside if part_called(folder.name)]
     return list(dict.fromkeys(parts)) or [("", images if images.is_dir() else root)]
 
 
-def _images(place: Path) -> list[Path]:
-    """The images of a folder, at any depth, or of a list of paths."""
+def _images(place: Path, root: Path) -> list[Path]:
+    """The images of a folder, at any depth, or of a list of paths, relative to the list or to the data set."""
     if place.is_dir():
         return sorted(path for path in place.rglob("*") if path.suffix.lower() in ENDINGS and path.name[0] != ".")
-    lines = place.read_text(encoding="utf-8-sig").splitlines()
-    return [place.parent / line.strip().replace("\\", "/") for line in lines if line.strip()]
+    named = [line.strip().replace("\\", "/") for line in text_of(place).splitlines() if line.strip()]
+    return [root / name if (root / name).is_file() else place.parent / name for name in named]
 
 
-def _read(image: Path, part: str, names: dict[int, str]) -> Annotated:
+def _read(image: Path, part: str, names: dict[int, str], root: Path) -> Annotated:
     """An image with the boxes of its text file; none where there is no file."""
     labels = _labels_of(image)
     boxes = []
     if labels is not None:
-        for number, line in enumerate(labels.read_text(encoding="utf-8-sig").splitlines(), 1):
+        for number, line in enumerate(text_of(labels).splitlines(), 1):
             if line.strip():
-                boxes.append((_box(line.split(), names, f"{labels.name}:{number}"), f"{labels.name}:{number}"))
+                where = f"{relative_name(str(labels), root)}:{number}"
+                boxes.append((_box(line.split(), names, where), where))
     return Annotated(str(image.absolute()), part, boxes, relative=True)
 
 
@@ -152,15 +184,31 @@ def _labels_of(image: Path) -> Path | None:
     return next((file for file in places if file.is_file()), None)
 
 
+def _orphans(images: list[Annotated], places: list[Path], root: Path) -> Iterator[Finding]:
+    """Text files of boxes, beside those that were read, that belong to no image."""
+    used = {text for text in (_labels_of(Path(one.image)) for one in images) if text is not None}
+    if not all(place.is_dir() for place in places):  # a list may leave images out on purpose
+        return
+    beside = sorted({text for folder in {file.parent for file in used} for text in folder.glob("*.txt")} - used)
+    gone = [text for text in beside if _LINE.match(beginning(text, _LOOKED_AT).lstrip(b"\xef\xbb\xbf"))]
+    if gone:
+        yield Finding(
+            "file.missing",
+            "warning",
+            f"{len(gone):,} text files of boxes have no image; they were left out.",
+            "Put the images there, or remove the text files.",
+            where=tuple(relative_name(str(text), root) for text in gone[:20]),
+            count=len(gone),
+        )
+
+
 def _box(words: list[str], names: dict[int, str], where: str) -> Box:
     try:
-        kind, *numbers = float(words[0]), *map(float, words[1:])
+        kind, *numbers = map(float, words)
     except ValueError:
-        raise DataError(
-            f'"{" ".join(words)[:60]}" are no numbers.',
-            where,
-            "A line holds: class, middle x, middle y, width, height.",
-        ) from None
+        raise DataError(f'"{" ".join(words)[:60]}" are no numbers.', where, _ROW) from None
+    if not kind.is_integer() or kind < 0:
+        raise DataError(f"its class is {words[0]}; it must be a whole number from 0.", where, _ROW)
     if names and int(kind) not in names:
         raise DataError(
             f"its class is {words[0]}, and there are {len(names)} classes, numbered from {min(names)} to {max(names)}.",
@@ -170,9 +218,8 @@ def _box(words: list[str], names: dict[int, str], where: str) -> Box:
     label = names.get(int(kind), str(int(kind)))
     if len(numbers) >= 6 and len(numbers) % 2 == 0:  # a polygon
         return Box(label, min(numbers[0::2]), min(numbers[1::2]), max(numbers[0::2]), max(numbers[1::2]))
-    if len(numbers) not in (4, 5):
-        raise DataError(
-            f"it has {len(words)} numbers.", where, "A line holds: class, middle x, middle y, width, height."
-        )
-    x, y, width, height = numbers[:4]
+    if len(numbers) != 4:
+        also = " A score, as predictions have, is no part of it." if len(numbers) == 5 else ""
+        raise DataError(f"it has {len(words)} numbers.", where, _ROW + also)
+    x, y, width, height = numbers
     return Box(label, x - width / 2, y - height / 2, x + width / 2, y + height / 2)

@@ -236,7 +236,8 @@ def _cells(score: Score | float, images: int) -> list[float | str | None]:
         return [None if np.isnan(score) else score]
     if np.isnan(score.value):
         return [None, None]
-    low, high = wilson(score.value, images) if score.low == score.high else (score.low, score.high)
+    agree = score.low == score.high or np.isnan(score.low)  # all images do, or there is only one
+    low, high = wilson(score.value, images) if agree else (score.low, score.high)
     return [score.value, f"{low:.3f} to {high:.3f}"]
 
 

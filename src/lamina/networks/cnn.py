@@ -34,6 +34,7 @@ SIZES = {  # each twice as wide as the one before: four times the work
     "large": Size(stem=64, widths=(128, 256, 512), blocks=(0, 1, 1)),
 }
 GRID = 40  # the widest grid, in cells a side, that the stem hands to the trunk
+FINEST = 4  # pixels a side of the smallest cells that a detector gets: a finer map costs four times as much
 DROPOUT = 0.0
 
 
@@ -82,7 +83,12 @@ class Network(nn.Module):
             stage.extend(Residual(width) for _ in range(blocks))
             self.stages.append(stage)
             channels = width
-        self.widths = (size.stem, *size.widths)
+        halvings = sum(isinstance(part, nn.Conv2d) and part.stride[0] > 1 for part in self.stem.modules())
+        strides = [
+            2 ** (halvings + pooled) for pooled in range(len(size.widths) + 1)
+        ]  # of the stem's map and the stages'
+        self.first = next(place for place, stride in enumerate(strides) if stride >= FINEST)
+        self.widths = (size.stem, *size.widths)[self.first :]
         self.dropout = nn.Dropout2d(dropout)  # whole channels: it drops features of their mean
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -92,11 +98,11 @@ class Network(nn.Module):
         return features
 
     def pyramid(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """The maps of the stem and of each stage, from fine to deep, for a detector."""
+        """The maps of the stem and of each stage, from fine to deep, for a detector: those with a cell for 4 pixels or more."""
         maps = [self.stem(image)]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
-        return [*maps[:-1], self.dropout(maps[-1])]
+        return [*maps[self.first : -1], self.dropout(maps[-1])]
 
 
 def stem(shape: Image, width: int) -> nn.Sequential:

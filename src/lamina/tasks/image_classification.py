@@ -98,7 +98,6 @@ class ImageClassification(Task):
         arrays, good, _ = encode_each(data.raws[chosen], lambda raws: _encode(raws, side, channels))
         if arrays is None:
             raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
-        mean, deviation = pictures.mean_and_deviation(arrays["image"])
         chosen_flip, why = (
             (self.flip, "as was said")
             if self.flip is not None
@@ -113,9 +112,7 @@ class ImageClassification(Task):
             },
             "notes": [f"Training images are {'' if chosen_flip else 'not '}mirrored: {why}."],
             "side": side,
-            "channels": channels,
-            "mean": mean.round(3).tolist(),
-            "deviation": np.maximum(deviation, 1.0).round(3).tolist(),
+            **pictures.pixel_facts(arrays["image"]),
         }
 
     def encode(self, raws: Raws, facts: Facts) -> Arrays:

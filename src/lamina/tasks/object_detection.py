@@ -101,13 +101,10 @@ class ObjectDetection(Task):
         if arrays is None:
             raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
         side, why = self._side(arrays["size"], data.answers[chosen[good]])
-        mean, deviation = pictures.mean_and_deviation(arrays["image"])
         return box_facts(data.answers) | {
             "notes": [f"The network sees squares of {side} pixels: {why}."],
             "side": side,
-            "channels": channels,
-            "mean": mean.round(3).tolist(),
-            "deviation": np.maximum(deviation, 1.0).round(3).tolist(),
+            **pictures.pixel_facts(arrays["image"]),
         }
 
     def encode(self, raws: Raws, facts: Facts) -> Arrays:
@@ -254,8 +251,8 @@ class ObjectDetection(Task):
         return box_writing.coco(answered, out) if out.suffix == ".json" else box_writing.annotated(answered, out)
 
     def tiny(self, path: Path) -> Source:
-        """Discs, squares and triangles of many colours on noise, with COCO annotations: 400 images of 64 x 64 pixels."""
-        return Source(draw_shapes(path / "shapes", 400, 64))
+        """Discs, squares and triangles of many colours on noise, with COCO annotations: 240 images of 64 x 64 pixels."""
+        return Source(draw_shapes(path / "shapes", 240, 64))
 
     def _side(self, sizes: np.ndarray, answers: np.ndarray) -> tuple[int, str]:
         """The side of the network's squares, and why: small objects must be seen, and more pixels take longer."""
@@ -295,7 +292,7 @@ def _judged(said: list[dict[str, Any]], truth: Sequence[Box] | None, facts: Fact
         return [drawing.Drawn(one["box"], f"{one['class']} {one['score']:.2f}", "answer") for one in said], ""
     position = {name: index for index, name in enumerate(facts["classes"])}
     outputs = torch.tensor([[*one["box"], one["score"], position[one["class"]]] for one in said]).view(1, -1, 6)
-    arrays = box_targets(_column([truth]), facts)["boxes"][0]
+    arrays = box_targets([truth], facts)["boxes"][0]
     targets = {"boxes": torch.from_numpy(arrays)[None], "boxes_lengths": torch.tensor([len(arrays)])}
     judged = detection.matched(outputs, targets, 0.0)
     drawn = [
@@ -306,9 +303,3 @@ def _judged(said: list[dict[str, Any]], truth: Sequence[Box] | None, facts: Fact
     drawn += [drawing.Drawn(box[1:5], box.label, "missed") for box in missed]
     right, alarms = int(judged.right[0].sum()), int(judged.alarms[0].sum())
     return drawn, f"{right} right (green), {alarms} false alarms (orange), {len(missed)} missed (blue, dashed)"
-
-
-def _column(items: Sequence[Any]) -> np.ndarray:
-    column = np.empty(len(items), dtype=object)
-    column[:] = items
-    return column
