@@ -16,7 +16,9 @@ from lamina.errors import DataError
 ENDINGS = frozenset((".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"))
 """File name endings of recordings, in lower case."""
 FULL = 32767
-"""The largest sample."""
+"""The largest sample of 16 bits."""
+LIMIT = 0.999
+"""The share of it from which a sample is taken for clipped."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class Header:
         return self.samples / self.rate
 
 
+@dataclass(frozen=True)
+class Level:
+    """How loud a recording is."""
+
+    peak: float
+    """The largest sample, of 1."""
+    clipped: float
+    """The share of samples that are as large as a file can hold."""
+
+
 def header(file: str | Path) -> Header:
     """Rate, channels and length, without decoding. Raises DataError."""
     import soundfile
@@ -44,6 +56,22 @@ def header(file: str | Path) -> Header:
     except Exception as error:  # decoders of damaged files raise all kinds of errors
         raise _unreadable(file, error) from None
     return Header(told.samplerate, told.channels, told.frames)
+
+
+def level(file: str | Path) -> Level:
+    """How loud a recording is, of all its channels. Raises DataError when it cannot be decoded to its end."""
+    import soundfile
+
+    peak, clipped, samples = 0.0, 0, 0
+    try:
+        for block in soundfile.blocks(os.fspath(file), 1 << 20, dtype="float32", always_2d=True):
+            size = np.abs(block)
+            peak = max(peak, float(size.max()))
+            clipped += int((size >= LIMIT).sum())
+            samples += size.size
+    except Exception as error:  # as above
+        raise _unreadable(file, error) from None
+    return Level(peak, clipped / max(1, samples))
 
 
 def decode(recording: str | Path | bytes | np.ndarray, rate: int) -> np.ndarray:

@@ -9,55 +9,24 @@ pairs                   a.wav beside a.txt, in any folder; train/ and test/ are 
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from lamina.data.audio import ENDINGS, Header, header
+from lamina.data.audio import ENDINGS
 from lamina.data.data import Data, Source
-from lamina.data.images import digests_of_files
 from lamina.data.parts import PART_NAMES, listed
+from lamina.data.recording_checks import LAYOUT, Found, checked
 from lamina.data.rows import LOOKED_AT
 from lamina.data.table_files import Table, is_table, read_table
 from lamina.data.tables import column_of, missing_targets
+from lamina.data.text_files import decoded
 from lamina.errors import DataError, OptionError
-from lamina.findings import Finding
 
 TRANSCRIPTS = ("transcript", "transcription", "text", "sentence", "normalized_text", "words", "label")
 SPEAKERS = ("speaker", "speaker_id", "client_id", "voice")
-LONGEST = 60.0  # seconds of a recording to train with
-FASTEST = 30.0  # characters per second that anybody speaks
-SAME = 10  # recordings of each transcript from which on the transcripts are balanced in a split
-_LAYOUT = "Give a table with columns of paths and transcripts, an LJSpeech folder, or a folder of a.wav beside a.txt."
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was said, and by whom, where that is known."""
-
-    text: str
-    speaker: str = ""
-
-    def __str__(self) -> str:
-        return self.text
-
-
-@dataclass(frozen=True)
-class _Found:
-    """What a source holds, row by row."""
-
-    paths: list[str]
-    texts: list[str]
-    speakers: list[str]
-    where: list[str]
-    part: list[str]
-    notes: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    groups: np.ndarray | None = None
 
 
 def recognised(source: Source) -> str | None:
@@ -86,7 +55,7 @@ def read(source: Source) -> Data:
     """
     path = source.path
     if path is None and not hasattr(source.where, "columns"):
-        raise DataError("recordings are read from files.", "source", _LAYOUT)
+        raise DataError("recordings are read from files.", "source", LAYOUT)
     if path is not None and not path.exists():
         raise DataError("there is no such file or folder.", str(path), "Check the path.")
     if path is not None and _ljspeech(path):
@@ -97,7 +66,7 @@ def read(source: Source) -> Data:
         found = _from_pairs(path)
     if found.groups is None and source.group is not None:
         raise OptionError("there are no columns to group by.", "--group", "Name a table with such a column.")
-    return _checked(found, source.name)
+    return checked(found, source.name)
 
 
 def gather(inputs: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +119,7 @@ def path_column(table: Table) -> str | None:
 # --- layouts ---
 
 
-def _from_table(source: Source) -> _Found:
+def _from_table(source: Source) -> Found:
     table = read_table(source)
     column = _needed_column(table)
     target = _transcript_column(source, table, column)
@@ -164,7 +133,7 @@ def _from_table(source: Source) -> _Found:
     note = f'Recordings are named in column "{column}", transcripts are in column "{target}".'
     if speaker is not None:
         note += f' Speakers are in column "{speaker}"; --group {speaker} keeps each on one side of the split.'
-    return _Found(
+    return Found(
         [os.path.join(folder, (cells[row] or "").strip()) for row in kept],
         [said[row] for row in kept],
         [speakers[row] for row in kept],
@@ -213,9 +182,9 @@ def _ljspeech(path: Path) -> bool:
         return "|" in lines.readline()
 
 
-def _from_ljspeech(path: Path) -> _Found:
+def _from_ljspeech(path: Path) -> Found:
     paths, texts, where = [], [], []
-    for number, line in enumerate((path / "metadata.csv").read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(decoded(path / "metadata.csv").splitlines(), 1):
         cells = line.split("|")
         if len(cells) < 2 or not cells[-1].strip():
             raise DataError(
@@ -225,38 +194,40 @@ def _from_ljspeech(path: Path) -> _Found:
         texts.append(cells[-1].strip())
         where.append(f"metadata.csv:{number}")
     note = "The folder has the layout of LJSpeech; the last field of each line is the transcript."
-    return _Found(paths, texts, [""] * len(paths), where, [""] * len(paths), (note,))
+    return Found(paths, texts, [""] * len(paths), where, [""] * len(paths), (note,))
 
 
-def _from_pairs(path: Path) -> _Found:
+def _from_pairs(path: Path) -> Found:
     files = list(_sounds(path)) if path.is_dir() else []
     if not files:
-        raise DataError("there is no recording in it.", str(path), _LAYOUT)
+        raise DataError("there is no recording in it.", str(path), LAYOUT)
     paired = [file for file in files if file.with_suffix(".txt").is_file()]
     alone = [str(file.relative_to(path)) for file in files if not file.with_suffix(".txt").is_file()]
-    texts: list[str] = []
-    for file in paired:
-        try:
-            texts.append(" ".join(file.with_suffix(".txt").read_text(encoding="utf-8-sig").split()))
-        except UnicodeDecodeError:
-            where = str(file.with_suffix(".txt").relative_to(path))
-            raise DataError("the transcript is not UTF-8.", where, "Save it as UTF-8.") from None
+    texts = [" ".join(decoded(file.with_suffix(".txt")).split()) for file in paired]
     alone += [str(file.relative_to(path)) for file, text in zip(paired, texts, strict=True) if not text]
     kept = [(file.absolute(), text) for file, text in zip(paired, texts, strict=True) if text]
     if not kept:
-        raise DataError("no recording has a transcript beside it.", str(path), _LAYOUT)
+        raise DataError("no recording has a transcript beside it.", str(path), LAYOUT)
     parts = []
     for file, _ in kept:
         names = [name.lower() for name in file.relative_to(path.absolute()).parts[:-1]]
         parts.append(next((PART_NAMES[name] for name in names if name in PART_NAMES), ""))
-    return _Found(
+    return Found(
         [str(file) for file, _ in kept],
         [text for _, text in kept],
         [""] * len(kept),
         [str(file.relative_to(path.absolute())) for file, _ in kept],
         parts if "train" in parts else [""] * len(kept),
         ("Transcripts are text files beside the recordings.",),
-        tuple(_finding("recording.no_transcript", "have no transcript", alone, len(files), "Write one beside each.")),
+        tuple(
+            illness(
+                "recording.no_transcript",
+                "have no transcript; they were left out",
+                alone,
+                len(files),
+                "Write one beside each.",
+            )
+        ),
     )
 
 
@@ -265,80 +236,3 @@ def _sounds(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.rglob("*")):
         if file.suffix.lower() in ENDINGS and file.name[0] != ".":
             yield file
-
-
-# --- checks ---
-
-
-def _checked(found: _Found, name: str) -> Data:
-    """Data of what can be read; findings about the rest."""
-    if not found.paths:
-        raise DataError("there is no recording with a transcript in it.", name, _LAYOUT)
-    with ThreadPoolExecutor(4) as workers:
-        headers = list(workers.map(_header, found.paths))
-    good = np.array([not isinstance(told, str) and told.samples > 0 for told in headers])
-    broken = [f"{where}: {told if isinstance(told, str) else 'it has no samples'}"
-              for where, told, fine in zip(found.where, headers, good, strict=True) if not fine]  # fmt: skip
-    seconds = np.array([told.seconds if isinstance(told, Header) else 0.0 for told in headers])
-    letters = np.array([len(text) for text in found.texts])
-    long, fast = good & (seconds > LONGEST), good & (letters > FASTEST * seconds)
-    where = np.array(found.where, dtype=object)
-    findings = [
-        *found.findings,
-        *_finding("recording.broken", "cannot be read", broken, len(good), "Replace them."),
-        *_finding(
-            "recording.long", f"last longer than {LONGEST:.0f} s", where[long], len(good), "Cut them at pauses.",
-        ),
-        *_finding(
-            "recording.fast", f"have more than {FASTEST:.0f} characters per second", where[fast], len(good),
-            "Compare them with their transcripts: one of the two is cut off, or they belong to others.",
-        ),
-    ]  # fmt: skip
-    kept = np.flatnonzero(good & ~long & ~fast)
-    if not len(kept):
-        first = broken[0] if broken else str(where[0])
-        raise DataError(f"none of the {len(good):,} recordings can be used.", first, "Check the files.")
-    read = [headers[row] for row in kept]
-    rates = sorted({told.rate for told in read if isinstance(told, Header)})
-    channels = sorted({told.channels for told in read if isinstance(told, Header)})
-    amount = (
-        f"Recordings: {len(kept):,}, {seconds[kept].sum() / 60:,.1f} minutes, at {listed(rates)} samples per second"
-    )
-    mixed = f", {listed(channels)} channels, mixed to one." if channels != [1] else "."
-    paths = np.array(found.paths, dtype=object)[kept]
-    answers = np.empty(len(kept), dtype=object)
-    for place, row in enumerate(kept):
-        answers[place] = Transcript(found.texts[row], found.speakers[row])
-    texts = np.array(found.texts, dtype=object)[kept]
-    few = len(set(texts)) * SAME <= len(texts)
-    return Data(
-        raws=paths,
-        answers=answers,
-        where=where[kept],
-        part=np.array(found.part, dtype="<U5")[kept],
-        digests=digests_of_files(paths),
-        groups=None if found.groups is None else found.groups[kept],
-        balanced=texts if few else np.full(len(kept), "", dtype=object),
-        notes=(*found.notes, amount + mixed),
-        findings=tuple(findings),
-    )
-
-
-def _header(path: str) -> Header | str:
-    try:
-        return header(path)
-    except DataError as error:
-        return error.what
-
-
-def _finding(kind: str, what: str, where: Sequence[str] | np.ndarray, of: int, remedy: str) -> Iterator[Finding]:
-    if len(where):
-        yield Finding(
-            kind,
-            "warning",
-            f"{len(where):,} of {of:,} recordings {what}; they were left out.",
-            remedy,
-            where=tuple(map(str, where[:20])),
-            count=len(where),
-            evidence={"recordings": of, "left_out": len(where)},
-        )

@@ -1,4 +1,7 @@
-"""What simple things say of recordings: the baselines of speech recognition. Outputs are those of metrics/speech.py."""
+"""What simple things say of recordings: the baselines of speech recognition.
+
+Outputs are rows of frames, as ``ctc`` has them.
+"""
 
 import math
 from typing import Any
@@ -7,20 +10,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lamina import ctc
 from lamina.baselines import Arrays
 from lamina.layers.log_mel import LogMel
 
 SEGMENTS = 8  # of equal length into which a recording is cut
 BANDS = 24
 FEW = 50  # transcripts up to which they are classes
-_SURE = 0.99
 
 
 def usual_transcript(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:
     """The most frequent transcript of the training part, whatever is heard."""
     known = _transcripts(train_targets)
     best = max(sorted(set(known)), key=known.count)
-    return _as_outputs([best] * len(inputs["audio"]), len(facts["bytes"]))
+    return ctc.spoken([best] * len(inputs["audio"]))
 
 
 def linear_on_mean_spectra(
@@ -33,14 +36,14 @@ def linear_on_mean_spectra(
     classes = sorted(set(known))
     if len(classes) > FEW:
         nearest = [int(((features - row) ** 2).sum(1).argmin()) for row in asked]
-        return _as_outputs([known[index] for index in nearest], len(facts["bytes"]))
+        return ctc.spoken(known[index] for index in nearest)
     if len(classes) == 1:
-        return _as_outputs(classes * len(asked), len(facts["bytes"]))
+        return ctc.spoken(classes * len(asked))
     from sklearn.linear_model import LogisticRegression
 
     label = np.array([classes.index(text) for text in known])
     model = LogisticRegression(C=0.1, max_iter=2000).fit(features, label)
-    return _as_outputs([classes[index] for index in model.predict(asked)], len(facts["bytes"]))
+    return ctc.spoken(classes[index] for index in model.predict(asked))
 
 
 def _features(inputs: Arrays, rate: int) -> np.ndarray:
@@ -60,14 +63,3 @@ def _transcripts(targets: Arrays) -> list[tuple[int, ...]]:
         tuple(row[:length].tolist())
         for row, length in zip(targets["transcript"], targets["transcript_lengths"], strict=True)
     ]
-
-
-def _as_outputs(texts: list[tuple[int, ...]], vocabulary: int) -> Tensor:
-    """Log-probabilities that say these tokens, each after a blank."""
-    longest = max(2 * len(text) + 1 for text in texts)
-    outputs = torch.zeros(len(texts), longest, vocabulary)
-    for index, text in enumerate(texts):
-        path = [0] + [token for each in text for token in (each, 0)]
-        outputs[index, : len(path)] = math.log((1 - _SURE) / max(1, vocabulary - 1))
-        outputs[index, torch.arange(len(path)), torch.tensor(path)] = math.log(_SURE)
-    return outputs

@@ -1,12 +1,12 @@
 """Scores of speech recognition: word and character error rate, exact transcripts, with intervals by utterance.
 
-Outputs are (utterances, frames, tokens) log-probabilities, zero behind each end, token 0 the blank; targets are ``transcript``,
+Outputs are rows of frames, as ``ctc`` has them; targets are ``transcript``,
 (utterances, longest) token ids, with ``transcript_lengths``, and ``speaker``, the bytes of a name, with ``speaker_lengths``.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,29 +14,26 @@ from lamina.batch import Tensors
 from lamina.exhibits import Exhibit, Rows
 from lamina.metrics.metric import Metric
 
-Spell = Callable[[Sequence[int]], str]
-"""Token ids in, the text out."""
 Step = tuple[str, str]
 """One step of an alignment: what was said and what was heard; "" where there is nothing."""
 
 
+@dataclass(frozen=True)
 class Hearing:
-    """What outputs say as texts; the last ones are kept, for all metrics ask for them."""
+    """What outputs say as texts, and what was said."""
 
-    def __init__(self, read: Callable[[Tensor], list[str]], spell: Spell) -> None:
-        self.read, self.spell = read, spell
-        self._outputs: Tensor | None = None
-        self._heard: list[str] = []
+    read: Callable[[Tensor], list[str]]
+    """Outputs in, the text of each utterance out."""
+    spell: Callable[[Sequence[int]], str]
+    """Token ids in, the text out."""
 
     def pairs(self, outputs: Tensor, targets: Tensors) -> list[tuple[str, str]]:
         """(truth, heard) of each utterance."""
-        if self._outputs is not outputs:
-            self._outputs, self._heard = outputs, self.read(outputs)
         truths = [
             self.spell(row[:length].tolist())
             for row, length in zip(targets["transcript"], targets["transcript_lengths"].tolist(), strict=True)
         ]
-        return list(zip(truths, self._heard, strict=True))
+        return list(zip(truths, self.read(outputs), strict=True))
 
 
 class ErrorRate(Metric):
@@ -50,10 +47,12 @@ class ErrorRate(Metric):
 
     def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
         """(utterances, 3): the utterance's own rate, errors, words or characters."""
+        from rapidfuzz.distance import Levenshtein
+
         rows = []
         for truth, heard in self.hearing.pairs(outputs, targets):
             said = truth.split() if self.words else list(truth)
-            errors = distance(said, heard.split() if self.words else list(heard))
+            errors = Levenshtein.distance(said, heard.split() if self.words else list(heard))
             rows.append([errors / max(1, len(said)), errors, len(said)])
         return torch.tensor(rows, dtype=torch.float64).view(-1, 3)
 
@@ -90,36 +89,19 @@ def speech(hearing: Hearing) -> dict[str, Metric]:
     }
 
 
-def distance(truth: Sequence[str], heard: Sequence[str]) -> int:
-    """The fewest substitutions, deletions and insertions that make one of the other (Levenshtein 1966)."""
-    row = np.arange(len(heard) + 1)
-    codes = np.array([hash(word) for word in heard], dtype=np.int64)
-    steps = np.arange(len(heard) + 1)
-    for place, word in enumerate(truth):
-        best = np.minimum(row[:-1] + (codes != hash(word)), row[1:] + 1)
-        row = np.minimum.accumulate(np.r_[place + 1, best] - steps) + steps  # an insertion after the best before it
-    return int(row[-1])
-
-
 def aligned(truth: Sequence[str], heard: Sequence[str]) -> list[Step]:
-    """The steps of a shortest way from what was said to what was heard."""
-    table = np.zeros((len(truth) + 1, len(heard) + 1), dtype=int)
-    table[0], table[:, 0] = np.arange(len(heard) + 1), np.arange(len(truth) + 1)
-    for i, said in enumerate(truth):
-        for j, word in enumerate(heard):
-            table[i + 1, j + 1] = min(table[i, j] + (said != word), table[i, j + 1] + 1, table[i + 1, j] + 1)
-    i, j, steps = len(truth), len(heard), []
-    while i or j:
-        if i and j and table[i, j] == table[i - 1, j - 1] + (truth[i - 1] != heard[j - 1]):
-            i, j = i - 1, j - 1
-            steps.append((truth[i], heard[j]))
-        elif i and table[i, j] == table[i - 1, j] + 1:
-            i -= 1
-            steps.append((truth[i], ""))
+    """The steps of a shortest way from what was said to what was heard (Levenshtein 1966)."""
+    from rapidfuzz.distance import Levenshtein
+
+    steps: list[Step] = []
+    for what, *places in Levenshtein.opcodes(truth, heard):
+        begin, end, first, after = map(int, places)
+        said, written = truth[begin:end], heard[first:after]
+        if what == "equal" or what == "replace":
+            steps += zip(said, written, strict=True)
         else:
-            j -= 1
-            steps.append(("", heard[j]))
-    return steps[::-1]
+            steps += [(word, "") for word in said] + [("", word) for word in written]
+    return steps
 
 
 def in_words(steps: Sequence[Step]) -> str:
@@ -142,7 +124,7 @@ def exhibits(outputs: Tensor, targets: Tensors, hearing: Hearing, known: Sequenc
     """Errors by kind, and scores by speaker, where there are names.
 
     Args:
-        outputs: log-probabilities.
+        outputs: rows of frames.
         targets: transcripts and speakers.
         hearing: reads them.
         known: the speakers of the training part.

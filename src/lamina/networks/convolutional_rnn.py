@@ -90,7 +90,14 @@ def plan(shape: Recording, examples: int) -> Plan:
     batch = 32 if examples >= 2048 else 8
     epochs = min(100, max(20, round(3000 * batch / max(1, examples))))
     return Plan(
-        epochs, None, batch, optimizer="adamw", lr=0.002 if examples >= 2048 else 0.005, weight_decay=0.01, warmup=0.1
+        epochs,
+        None,
+        batch,
+        optimizer="adamw",
+        lr=0.002 if examples >= 2048 else 0.005,
+        weight_decay=0.01,
+        warmup=0.1,
+        clip=1.0,
     )
 
 

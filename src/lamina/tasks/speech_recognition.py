@@ -2,7 +2,7 @@
 
 On disk   a table of recordings and transcripts, an LJSpeech folder, or sound files beside text files
 Network   log-mel features, any backbone that reads recordings, then the scores of characters in each frame (CTC)
-Answer    the text, and when each word was said
+Answer    the text, how sure it is, and when each word was said
 """
 
 import base64
@@ -16,30 +16,34 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lamina import ctc
 from lamina.batch import Batch, Loss, Tensors
-from lamina.data import audio, pictures, recordings, spoken
+from lamina.data import audio, pictures, recordings, spoken, transcribing
 from lamina.data.data import Arrays, Data, Raws, Source
 from lamina.data.feed import Alike, Feed
 from lamina.data.ragged import Ragged, ragged
-from lamina.data.recordings import Transcript
+from lamina.data.recording_checks import Transcript
 from lamina.data.store import Store, encode_each
+from lamina.data.text_files import decoded
 from lamina.data.tones import speak_tones
-from lamina.data.vocabulary import Vocabulary, choose
+from lamina.data.transcribing import EDGE
+from lamina.data.vocabulary import choose
 from lamina.errors import DataError
 from lamina.exhibits import Exhibit
 from lamina.layers import sound_augmentation
-from lamina.layers.log_mel import HOP, LogMel
+from lamina.layers.log_mel import LogMel
 from lamina.layers.recogniser import Recogniser
 from lamina.layers.shapes import Recording
-from lamina.layers.sound_front import STRIDE
 from lamina.metrics import speech
 from lamina.metrics.metric import Metric
 from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
 
 SURVEYED = 500  # recordings from whose headers the rate is chosen
 LOW_RATE, RATE = 8000, 16000  # samples per second: of telephones, and what speech needs
-EDGE = 0.05  # seconds of silence that are put around each recording, so that short ones have frames enough
-FRAME = HOP * STRIDE  # seconds of a frame of the outputs
+TEXT = 5_000_000  # characters of transcripts from which it learns, at most
+WEIGHTS = (0.25, 0.5, 0.75, 1.0)  # of it that the validation part chooses from
+BONUSES = (0.0, 0.75, 1.5)  # for each token
+SETTLED = 30_000  # frames of the validation part that are searched for that, at most
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,12 @@ class SpeechRecognition(Task):
     """How much faster or slower training recordings are played at most; pitch goes along, as with a voice of another size."""
     noise: float | None = 10.0
     """Fewest decibels that noise, added to half of the training recordings, lies below them."""
+    beam: int = 16
+    """Transcripts that are kept in each frame while the best is searched for; 1 takes each frame's most probable token."""
+    ngrams: bool = True
+    """Whether an n-gram model of the training transcripts has a say; how much, the validation part decides."""
+    text: str | None = None
+    """A text file whose lines the n-gram model learns, too."""
 
     @classmethod
     def claim(cls, source: Source) -> Claim | None:
@@ -97,11 +107,13 @@ class SpeechRecognition(Task):
             )
         if self.spelling == "plain":
             notes.append("Transcripts are learned and scored in lower case without punctuation (--set spelling=exact).")
+        lines = [line for line in map(self._plain, self._lines()) if line]
         return {
             "rate": rate,
             "vocabulary": vocabulary.to_json(),
             "bytes": vocabulary.bytes_of().tolist(),
             "speakers": sorted({answer.speaker for answer in data.answers if answer.speaker}),
+            "texts": _some(lines, TEXT) + _some(texts, TEXT) if self.ngrams else [],
             "notes": notes,
         }
 
@@ -119,7 +131,7 @@ class SpeechRecognition(Task):
         texts = [self._plain(str(answer)) for answer in answers]
         names = [answer.speaker.encode() if isinstance(answer, Transcript) else b"" for answer in answers]
         return {
-            "transcript": ragged(_vocabulary(facts).encode(texts)),
+            "transcript": ragged(transcribing.vocabulary_of(facts).encode(texts)),
             "speaker": ragged([np.frombuffer(name, np.uint8) for name in names]),
         }
 
@@ -150,25 +162,39 @@ class SpeechRecognition(Task):
         """Connectionist temporal classification (Graves et al. 2006): over all ways to lay the transcript on the frames."""
         scores = network(**batch.inputs)
         transcript, lengths = batch.targets["transcript"].long(), batch.targets["transcript_lengths"]
+        frames = (scores != 0).any(2).sum(1)
         surprise = nn.functional.ctc_loss(
-            scores.transpose(0, 1), transcript, frames_of(scores), lengths, reduction="none", zero_infinity=True
-        )
+            scores.transpose(0, 1), transcript, frames, lengths, ctc.BLANK, reduction="none", zero_infinity=True
+        )  # what was played too fast for its transcript teaches nothing
         yield Loss("network", surprise.sum(), lengths.sum().clamp(min=1))
 
     def outputs(self, network: nn.Module, inputs: Tensors) -> Tensor:
-        """(recordings, frames, tokens) log-probabilities, zero behind each end; long recordings are read in pieces."""
-        return cast(Recogniser, network).read(**inputs)
+        """Rows of frames as ``ctc`` has them; long recordings are read in pieces."""
+        return ctc.condensed(cast(Recogniser, network).read(**inputs))
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Word error rate first."""
-        return speech.speech(_hearing(facts))
+        return speech.speech(transcribing.hearing(facts))
+
+    def settle(self, outputs: Tensor, targets: Tensors, facts: Facts) -> dict[str, Any]:
+        """``beam``, and ``weight`` and ``bonus`` of the n-gram model, with which the fewest words are wrong."""
+        if self.beam == 1:
+            return {}
+        fit = max(1, int((ctc.frames_of(outputs).cumsum(0) <= SETTLED).sum()))
+        some, truths = outputs[:fit], {name: tensor[:fit] for name, tensor in targets.items()}
+        tried: list[dict[str, Any]] = [{"beam": 1}, {"beam": self.beam}]
+        if self.ngrams:
+            tried += [{"beam": self.beam, "weight": weight, "bonus": bonus} for weight in WEIGHTS for bonus in BONUSES]
+        errors = []
+        for settled in tried:
+            metrics = speech.speech(transcribing.hearing(facts | {"settled": settled}))
+            errors.append(tuple(metric.value(metric.observe(some, truths)) for metric in list(metrics.values())[:2]))
+        return tried[errors.index(min(errors))]
 
     def decode(self, outputs: Tensor, facts: Facts) -> list[Answer]:
-        """The text, when each word was said, in seconds, and how probable the frames' tokens are on average."""
-        vocabulary = _vocabulary(facts)
-        return [
-            _answer(row[: int(length)], vocabulary) for row, length in zip(outputs, frames_of(outputs), strict=True)
-        ]
+        """The text; its confidence, the geometric mean of the probabilities of the frames; and the words, each with its own,
+        and beginning and end in seconds."""
+        return transcribing.answers(outputs, facts)
 
     def baselines(self, facts: Facts) -> dict[str, Baseline]:
         """The most frequent transcript, and a linear choice among those of training."""
@@ -179,7 +205,7 @@ class SpeechRecognition(Task):
 
     def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
         """What is taken for what, and the scores of each speaker."""
-        return speech.exhibits(outputs, targets, _hearing(facts), facts["speakers"])
+        return speech.exhibits(outputs, targets, transcribing.hearing(facts), facts["speakers"])
 
     def show(
         self, raws: Raws, facts: Facts, truths: np.ndarray | None = None, said: Sequence[Answer] | None = None
@@ -202,6 +228,10 @@ class SpeechRecognition(Task):
         """Words of one to four letters, each letter two tones: 400 recordings of about half a second, by six voices."""
         return Source(speak_tones(path / "tones", 400))
 
+    def _lines(self) -> list[str]:
+        """What the n-gram model learns beside the transcripts."""
+        return decoded(Path(self.text)).splitlines() if self.text else []
+
     def _plain(self, text: str) -> str:
         """A transcript as it is learned."""
         if self.spelling == "exact":
@@ -210,54 +240,9 @@ class SpeechRecognition(Task):
         return " ".join(kept.replace("_", " ").split())
 
 
-def frames_of(outputs: Tensor) -> Tensor:
-    """(recordings,) how many frames each has: those behind the end are zero."""
-    return (outputs != 0).any(2).sum(1)
-
-
-def _answer(scores: Tensor, vocabulary: Vocabulary) -> Answer:
-    """The answer for one recording, from its (frames, tokens) log-probabilities."""
-    best, path = scores.max(1)
-    ids = path.tolist()
-    kept = [place for place, token in enumerate(ids) if token > 1 and (place == 0 or ids[place - 1] != token)]
-    words: list[dict[str, Any]] = []
-    open_word = False
-    for place in kept:
-        piece = vocabulary.decode([ids[place]])
-        end = place + 1
-        while end < len(ids) and ids[end] == ids[place]:
-            end += 1
-        if not piece.strip():
-            open_word = False
-            continue
-        if piece[0].isspace():
-            open_word = False
-        if not open_word:
-            words.append({"word": "", "start": round(place * FRAME, 2), "end": 0.0})
-        words[-1]["word"] += piece.strip()
-        words[-1]["end"] = round(end * FRAME, 2)
-        open_word = True
-    text = " ".join(vocabulary.decode([ids[place] for place in kept]).split())
-    return {
-        "prediction": text,
-        "confidence": round(float(best.exp().mean()), 4) if len(best) else 0.0,
-        "words": words,
-    }
-
-
-def _hearing(facts: Facts) -> speech.Hearing:
-    vocabulary = _vocabulary(facts)
-    return speech.Hearing(
-        lambda outputs: [
-            _answer(row[: int(length)], vocabulary)["prediction"]
-            for row, length in zip(outputs, frames_of(outputs), strict=True)
-        ],
-        vocabulary.decode,
-    )
-
-
-def _vocabulary(facts: Facts) -> Vocabulary:
-    return Vocabulary.of_json(facts["vocabulary"])
+def _some(texts: list[str], most: int) -> list[str]:
+    """So many characters of them, from all over."""
+    return texts[:: max(1, -(-sum(map(len, texts)) // most))]
 
 
 def _picture(samples: np.ndarray, rate: int) -> np.ndarray:
