@@ -81,10 +81,10 @@ def checked(found: Found, name: str) -> Data:
             f"none of the {len(paths):,} recordings can be used.", broken[0] if broken else str(where[0]),
             "; ".join(f"{len(which):,} {what}" for what, which, _ in ill.values() if len(which)) + ".",
         )  # fmt: skip
+    most = "are clipped: a thousandth of their samples, or more, is as large as can be"
     findings += illness(
-        "recording.clipped", "are clipped: a thousandth of their samples, or more, is as large as can be", where[clipped & good],
-        len(paths), "They are used; record with less gain next time.",
-    )  # fmt: skip
+        "recording.clipped", most, where[clipped & good], len(paths), "They are used; record with less gain next time."
+    )
     answers = np.empty(len(kept), dtype=object)
     for place, row in enumerate(kept):
         answers[place] = Transcript(found.texts[row], found.speakers[row])

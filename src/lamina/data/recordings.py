@@ -18,7 +18,7 @@ import polars as pl
 from lamina.data.audio import ENDINGS
 from lamina.data.data import Data, Source
 from lamina.data.parts import PART_NAMES, listed
-from lamina.data.recording_checks import LAYOUT, Found, checked
+from lamina.data.recording_checks import LAYOUT, Found, checked, illness
 from lamina.data.rows import LOOKED_AT
 from lamina.data.table_files import Table, is_table, read_table
 from lamina.data.tables import column_of, missing_targets
