@@ -6,6 +6,7 @@ LogMel → SpectrumDropout (while training) → backbone → linear → log-soft
 import torch
 from torch import Tensor, nn
 
+from lamina.errors import OptionError
 from lamina.layers.log_mel import LogMel, inside
 
 CHUNK = 30.0  # seconds that are read at once; longer recordings are read in pieces
@@ -28,15 +29,18 @@ class Recogniser(nn.Module):
 
     def forward(self, audio: Tensor, audio_lengths: Tensor) -> Tensor:
         """(batch, frames, vocabulary) log-probabilities of (batch, samples); index 0 is the blank."""
-        features, lengths = self.backbone(*self.hide(*self.sound(audio, audio_lengths)))
+        heard, frames = self.sound(audio, audio_lengths)
+        features, lengths = self.backbone(*self.hide(heard, frames))
+        if features.shape[1] != (heard.shape[1] + 1) // 2:
+            what = f"it makes {features.shape[1]} frames of {heard.shape[1]}; it has to halve them, rounded up."
+            raise OptionError(what, "network", "Let its convolutions have a stride of 2 in all.")
         scores = self.head(features).float().log_softmax(2)
         found: Tensor = scores * inside(lengths, scores.shape[1])[..., None]
         return found
 
     def read(self, audio: Tensor, audio_lengths: Tensor) -> Tensor:
         """The same for recordings of any length: those longer than ``CHUNK`` are read in pieces that overlap."""
-        chunk = round(CHUNK * self.rate)
-        if audio.shape[1] <= chunk:
+        if audio.shape[1] <= CHUNK * self.rate:
             found: Tensor = self(audio, audio_lengths)
             return found
         rows = [self._pieces(row[:length][None]) for row, length in zip(audio, audio_lengths.tolist(), strict=True)]
@@ -44,15 +48,17 @@ class Recogniser(nn.Module):
 
     def _pieces(self, audio: Tensor) -> Tensor:
         """(frames, vocabulary) of (1, samples)."""
-        chunk, shared = round(CHUNK * self.rate), round(OVERLAP * self.rate)
-        samples = audio.shape[1]
-        starts = list(range(0, max(1, samples - shared), chunk - shared))
-        made = []
-        for start in starts:
-            piece = audio[:, start : start + chunk]
+        frame = 2 * self.sound.hop  # samples from one frame of the outputs to the next
+        half = round(OVERLAP / 2 * self.rate / frame)  # frames
+        step = round(CHUNK * self.rate / frame) - 2 * half
+        made: list[Tensor] = []
+        start, last = 0, False
+        while not last:
+            piece = audio[:, start * frame : (start + step + 2 * half) * frame]
+            last = (start + step + 2 * half) * frame >= audio.shape[1]
             scores = self(piece, torch.tensor([piece.shape[1]], device=audio.device))[0]
-            half = round(len(scores) * (shared / 2) / piece.shape[1])
-            made.append(scores[half if start else 0 : len(scores) - half if start != starts[-1] else len(scores)])
+            made.append(scores[half if start else 0 : len(scores) if last else step + half])
+            start += step
         return torch.cat(made)
 
 

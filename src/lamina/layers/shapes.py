@@ -41,7 +41,8 @@ class Recording:
     """Sound as log-mel features: ``forward(features, lengths)`` with (batch, frames, bands) floats of about unit variance,
     zeros behind the end of each, and (batch,) how many frames each has.
 
-    It returns features, (batch, frames', width), and the lengths of these; what is behind an end changes nothing before it.
+    It returns features, (batch, frames / 2 rounded up, width), and the lengths of these; what is behind an end changes nothing
+    before it.
     """
 
     bands: int
