@@ -30,7 +30,7 @@ UNLIKELY: Final = -9.0
 SURE: Final = -1e-3
 """Log-probability of the blank from which on a search tries nothing else."""
 PIECE: Final = 1_500
-"""Frames that are searched and aligned at once; longer recordings are cut where nothing is said."""
+"""Frames that are searched and aligned at once; longer recordings are cut in pauses."""
 
 
 def condensed(scores: Tensor) -> Tensor:
@@ -60,11 +60,13 @@ def spoken(transcripts: Iterable[Sequence[int]], sure: float = 0.99) -> Tensor:
 
 
 def pieces(frames: np.ndarray) -> list[np.ndarray]:
-    """The frames in pieces of at most ``PIECE``, each cut at its last blank."""
+    """The frames in pieces of at most ``PIECE``, each cut in the middle of the longest pause of its second half."""
     found = []
     while len(frames) > PIECE:
-        blanks = np.flatnonzero(frames[PIECE // 2 : PIECE, 0] == BLANK)
-        cut = PIECE // 2 + int(blanks[-1]) + 1 if len(blanks) else PIECE
+        quiet = np.r_[False, frames[PIECE // 2 : PIECE, 0] == BLANK, False]
+        begins, ends = np.flatnonzero(quiet[1:] & ~quiet[:-1]), np.flatnonzero(~quiet[1:] & quiet[:-1])
+        longest = int((ends - begins).argmax()) if len(begins) else -1
+        cut = PIECE // 2 + (begins[longest] + ends[longest]) // 2 if len(begins) else PIECE
         found.append(frames[:cut])
         frames = frames[cut:]
     return [*found, frames]

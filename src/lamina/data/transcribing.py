@@ -7,6 +7,7 @@ what the validation part has decided: how many transcripts the search keeps, and
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -101,36 +102,33 @@ def _text(tokens: Sequence[int], vocabulary: Vocabulary) -> str:
 
 def _answer(transcript: list[tuple[int, ...]], frames: np.ndarray, vocabulary: Vocabulary) -> dict[str, Any]:
     """The answer for one recording."""
-    words: list[dict[str, Any]] = []
-    surprises: list[np.ndarray] = []
-    start = 0
-    for tokens, piece in zip(transcript, ctc.pieces(frames), strict=True):
-        spans, told = ctc.align(tokens, piece)
-        words += _words(tokens, spans, told, start, vocabulary)
-        surprises.append(told)
-        start += len(piece)
+    found = [ctc.align(tokens, piece) for tokens, piece in zip(transcript, ctc.pieces(frames), strict=True)]
+    starts = np.cumsum([0, *(len(told) for _, told in found)])
+    spans = np.concatenate([spans + start for (spans, _), start in zip(found, starts[:-1], strict=True)])
+    told = np.concatenate([told for _, told in found])
+    tokens = sum(transcript, ())
     return {
-        "prediction": _text(sum(transcript, ()), vocabulary),
-        "confidence": _mean(np.concatenate(surprises)),
-        "words": words,
+        "prediction": _text(tokens, vocabulary),
+        "confidence": _mean(told),
+        "words": list(_words(tokens, spans, told, vocabulary)),
     }
 
 
 def _words(
-    tokens: Sequence[int], spans: np.ndarray, told: np.ndarray, start: int, vocabulary: Vocabulary
+    tokens: Sequence[int], spans: np.ndarray, told: np.ndarray, vocabulary: Vocabulary
 ) -> Iterator[dict[str, Any]]:
-    """The words that some tokens spell, and when each was said; a piece begins with a new word."""
+    """The words that some tokens spell, and when each was said."""
     texts = [vocabulary.decode([token]) for token in tokens]
     begins = [
         place for place, text in enumerate(texts) if place == 0 or text[:1].isspace() or texts[place - 1][-1:].isspace()
     ]
-    for first, after in zip(begins, [*begins[1:], len(texts)], strict=True):
+    for first, after in pairwise([*begins, len(texts)]):
         word = _text(tokens[first:after], vocabulary)
         if not word:
             continue
         kept = [place for place in range(first, after) if texts[place].strip()]
         begin, end = int(spans[kept[0], 0]), int(spans[kept[-1], 1])
-        times = [round(max(0.0, (start + frame) * FRAME - EDGE), 2) for frame in (begin, end)]
+        times = [round(max(0.0, frame * FRAME - EDGE), 2) for frame in (begin, end)]
         yield {"word": word, "start": times[0], "end": times[1], "confidence": _mean(told[begin:end])}
 
 
