@@ -192,6 +192,8 @@ def kinds_of_findings() -> set[str]:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding" and node.args:
                 if isinstance(node.args[0], ast.Constant):
                     kinds.add(node.args[0].value)
-            elif isinstance(node, ast.Constant) and re.fullmatch(r"(value|bottleneck|box)\.[a-z]+", str(node.value)):
+            elif isinstance(node, ast.Constant) and re.fullmatch(
+                r"(value|bottleneck|box|recording)\.[a-z_]+", str(node.value)
+            ):
                 kinds.add(node.value)
     return kinds | {"column.constant", "column.identifier"}  # made from the kind of the column

@@ -22,6 +22,7 @@ FASTEST = 30.0  # characters per second that anybody speaks
 HEARD = 10 * 3600.0  # seconds of recordings whose loudness is looked at; of more, so many of them from all over
 SILENT = 0.001  # of full scale: -60 dB
 CLIPPED = 0.001  # share of the samples
+MOST = 0.5  # share of the recordings that may be left out
 SAME = 10  # recordings of each transcript from which on the transcripts are balanced in a split
 
 
@@ -65,17 +66,17 @@ def checked(found: Found, name: str) -> Data:
     kept = np.flatnonzero(good & ~silent & ~long & ~fast)
     broken = [f"{place}: {look.broken}" for place, look in zip(where, looks, strict=True) if look.broken]
     ill = {
-        "broken": ("cannot be read", np.array(broken, dtype=object), "Replace them."),
-        "silent": ("are silent: no sample is above -60 dB", where[silent], "Record them anew."),
-        "long": (f"last longer than {LONGEST:.0f} s", where[long], "Cut them at pauses."),
-        "fast": (
+        "recording.broken": ("cannot be read", np.array(broken, dtype=object), "Replace them."),
+        "recording.silent": ("are silent: no sample is above -60 dB", where[silent], "Record them anew."),
+        "recording.long": (f"last longer than {LONGEST:.0f} s", where[long], "Cut them at pauses."),
+        "recording.fast": (
             f"have more than {FASTEST:.0f} characters per second", where[fast],
             "Compare them with their transcripts: one of the two is cut off, or they belong to others.",
         ),
     }  # fmt: skip
     findings = [*found.findings]
     for kind, (what, which, remedy) in ill.items():
-        findings += illness(f"recording.{kind}", f"{what}; they were left out", which, len(paths), remedy)
+        findings += illness(kind, f"{what}; they were left out", which, len(paths), remedy, MOST)
     if not len(kept):
         raise DataError(
             f"none of the {len(paths):,} recordings can be used.", broken[0] if broken else str(where[0]),
@@ -103,31 +104,21 @@ def checked(found: Found, name: str) -> Data:
     )
 
 
-def illness(kind: str, what: str, where: Sequence[str] | np.ndarray, of: int, remedy: str) -> Iterator[Finding]:
-    """The finding about some recordings, where there are any: their places, of how many, and the remedy."""
+def illness(
+    kind: str, what: str, where: Sequence[str] | np.ndarray, of: int, remedy: str, most: float = 1.0
+) -> Iterator[Finding]:
+    """The finding about some recordings, where there are any: their places, of how many, and the remedy; it stops the run
+    where they are more than a share of ``most``."""
     if len(where):
         yield Finding(
             kind,
-            "warning",
+            "stop" if len(where) > most * of else "warning",
             f"{len(where):,} of {of:,} recordings {what}.",
             remedy,
             where=tuple(map(str, where[:20])),
             count=len(where),
             evidence={"recordings": of, "found": len(where)},
         )
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What a file was found to be."""
-
-    broken: str = ""
-    """Why it cannot be used."""
-    rate: int = 0
-    channels: int = 1
-    seconds: float = 0.0
-    peak: float = 1.0
-    clipped: float = 0.0
 
 
 def _amount(looks: list[_Look]) -> str:

@@ -69,9 +69,8 @@ class SpeechRecognition(Task):
     noise: float | None = 10.0
     """Fewest decibels that noise, added to half of the training recordings, lies below them."""
     beam: int = 16
-    """Transcripts that are kept in each frame while the best is searched for; 1 takes each frame's most probable token."""
-    ngrams: bool = True
-    """Whether an n-gram model of the training transcripts has a say; how much, the validation part decides."""
+    """Transcripts that are kept in each frame while the best is searched for, of which an n-gram model of the training transcripts
+    has an opinion; 1 takes each frame's most probable token."""
     text: str | None = None
     """A text file whose lines the n-gram model learns, too."""
 
@@ -113,7 +112,7 @@ class SpeechRecognition(Task):
             "vocabulary": vocabulary.to_json(),
             "bytes": vocabulary.bytes_of().tolist(),
             "speakers": sorted({answer.speaker for answer in data.answers if answer.speaker}),
-            "texts": _some(lines, TEXT) + _some(texts, TEXT) if self.ngrams else [],
+            "texts": _some(lines, TEXT) + _some(texts, TEXT) if self.beam > 1 else [],
             "notes": notes,
         }
 
@@ -183,8 +182,7 @@ class SpeechRecognition(Task):
         fit = max(1, int((ctc.frames_of(outputs).cumsum(0) <= SETTLED).sum()))
         some, truths = outputs[:fit], {name: tensor[:fit] for name, tensor in targets.items()}
         tried: list[dict[str, Any]] = [{"beam": 1}, {"beam": self.beam}]
-        if self.ngrams:
-            tried += [{"beam": self.beam, "weight": weight, "bonus": bonus} for weight in WEIGHTS for bonus in BONUSES]
+        tried += [{"beam": self.beam, "weight": weight, "bonus": bonus} for weight in WEIGHTS for bonus in BONUSES]
         errors = []
         for settled in tried:
             metrics = speech.speech(transcribing.hearing(facts | {"settled": settled}))
