@@ -121,6 +121,19 @@ def illness(
         )
 
 
+@dataclass(frozen=True)
+class _Look:
+    """What a file was found to be."""
+
+    broken: str = ""
+    """Why it cannot be used."""
+    rate: int = 0
+    channels: int = 1
+    seconds: float = 0.0
+    peak: float = 1.0
+    clipped: float = 0.0
+
+
 def _amount(looks: list[_Look]) -> str:
     """How much there is, in a sentence."""
     rates, channels = sorted({look.rate for look in looks}), sorted({look.channels for look in looks})

@@ -69,8 +69,8 @@ class SpeechRecognition(Task):
     noise: float | None = 10.0
     """Fewest decibels that noise, added to half of the training recordings, lies below them."""
     beam: int = 16
-    """Transcripts that are kept in each frame while the best is searched for, of which an n-gram model of the training transcripts
-    has an opinion; 1 takes each frame's most probable token."""
+    """Transcripts that are kept in each frame while the best is searched for, with an n-gram model of the training transcripts;
+    1 takes each frame's most probable token."""
     text: str | None = None
     """A text file whose lines the n-gram model learns, too."""
 
