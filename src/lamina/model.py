@@ -222,11 +222,12 @@ def family_of(recipe: Recipe, facts: Facts) -> tuple[ModuleType, Shape]:
     """The network's family, and the shape of its inputs. Raises OptionError when the family does not take that shape."""
     module, shape = find.network(recipe.network), recipe.task.takes(facts)
     if not isinstance(shape, module.takes):
+        fit = [name for name in find.names("networks") if isinstance(shape, find.network(name).takes)]
         raise OptionError(
             f"it takes {module.takes.__name__.lower()} inputs, and {find.name_of(type(recipe.task))} gives "
             f"{type(shape).__name__.lower()} inputs.",
             f"--network {recipe.network}",
-            f"Leave the option out to get {recipe.task.default_network}.",
+            f"Networks that fit: {', '.join(fit)}.",
         )
     return module, shape
 
