@@ -20,7 +20,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 OWN: dict[str, dict[str, Any]] = {
     "object_detection": {"network": "cnn", "size": "tiny"},  # not what is at hand here
-    "speech_recognition": {"epochs": 12, "dropout": 0.0},  # for some epochs, recurrent networks say nothing at all
+    "speech_recognition": {"epochs": 8, "dropout": 0.0},  # for some epochs, recurrent networks say nothing at all
 }
 """How a task is trained for the tests, where that is not as all are."""
 _TRAINED: dict[str, Trained] = {}

@@ -100,3 +100,11 @@ def test_without_names_there_is_no_table_of_speakers() -> None:
 def test_brute_force_is_right_itself() -> None:
     assert edits("abc", "ac") == 1
     assert all(edits(a, b) == (a != b) for a, b in itertools.product("ab", repeat=2))
+
+
+def test_no_errors_are_no_proof_of_perfection() -> None:
+    hearing, outputs, targets = heard_as([("one two", "one two")] * 20)
+    metrics = speech(hearing)
+    rows = {name: metric.observe(outputs, targets) for name, metric in metrics.items()}
+    for name, score in scores(metrics, rows).items():
+        assert score.low < score.high, name

@@ -198,3 +198,13 @@ def test_mistakes_are_shown_as_spectra_with_alignments(trained: Trained) -> None
     assert shown["picture"]
     assert "tea" in shown["caption"] or "→" in shown["caption"]
     assert other["caption"] == str(truths[1])
+
+
+def test_what_the_network_is_given_is_a_picture() -> None:
+    sound = torch.randint(-5000, 5000, (3, 8000), dtype=torch.int16)
+    batch = Batch({"audio": sound, "audio_lengths": torch.tensor([8000, 4000, 200])}, {})
+    pictures = SpeechRecognition().seen(batch, {"rate": 8000})
+    assert pictures.dtype == np.uint8
+    assert pictures.shape == (3, 128, 98, 1)
+    assert pictures[0].std() > 20
+    assert bool((pictures[1, :, 60:] == 0).all())

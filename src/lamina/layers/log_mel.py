@@ -12,12 +12,15 @@ from torch import Tensor, nn
 WINDOW = 0.025  # seconds that a frame sees
 HOP = 0.010  # seconds from one frame to the next
 LOWEST = 60.0  # Hz
+RANGE = 1e-4  # of a recording's highest power in a band: 40 dB below it, nothing is told apart
 _FLOOR = 1e-7  # of the power: about the noise of 16 bits
 _FULL = 32768.0
 
 
 class LogMel(nn.Module):
     """Power spectra of windows, summed in bands of the mel scale; logarithms; the mean of each band taken away.
+
+    How quiet a room is between the words says nothing about them, so all that is far below the loudest is the same.
 
     What a recording's channel multiplies, a microphone or a room, adds a constant to each band, so it goes with the mean
     (Atal 1974); one deviation divides all bands, so that loud and quiet bands stay comparable.
@@ -43,7 +46,8 @@ class LogMel(nn.Module):
         with torch.autocast(sound.device.type, enabled=False):
             pieces = sound.unfold(1, self.window, self.hop) * self.taper  # (batch, frames, window)
             power = torch.fft.rfft(pieces, self.size).abs().square()
-            logarithms = (power @ self.filters + _FLOOR).log()  # (batch, frames, bands)
+            bands = power @ self.filters  # (batch, frames, bands)
+            logarithms = (bands + RANGE * bands.amax((1, 2), keepdim=True) + _FLOOR).log()
             there = inside(frames, longest)[..., None]
             count = frames[:, None, None]
             mean = (logarithms * there).sum(1, keepdim=True) / count

@@ -41,6 +41,7 @@ class ErrorRate(Metric):
     both numbers."""
 
     better = "lower"
+    share = True  # where no utterance has an error, each counts as one trial: that is no proof of perfection
 
     def __init__(self, hearing: Hearing, words: bool) -> None:
         self.hearing, self.words = hearing, words

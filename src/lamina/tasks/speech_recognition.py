@@ -40,6 +40,7 @@ from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
 
 SURVEYED = 500  # recordings from whose headers the rate is chosen
 LOW_RATE, RATE = 8000, 16000  # samples per second: of telephones, and what speech needs
+BANDS = 64  # of the pictures that people look at
 TEXT = 5_000_000  # characters of transcripts from which it learns, at most
 WEIGHTS = (0.25, 0.5, 0.75, 1.0)  # of it that the validation part chooses from
 BONUSES = (0.0, 0.75, 1.5)  # for each token
@@ -157,6 +158,11 @@ class SpeechRecognition(Task):
             sound = sound_augmentation.noise(sound, lengths, generator, self.noise)
         return Batch({"audio": sound, "audio_lengths": lengths}, batch.targets)
 
+    def seen(self, batch: Batch, facts: Facts) -> np.ndarray:
+        """The spectra, low tones below."""
+        sound = LogMel(facts["rate"], BANDS)
+        return _pictures(*sound(batch.inputs["audio"], batch.inputs["audio_lengths"]))
+
     def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
         """Connectionist temporal classification (Graves et al. 2006): over all ways to lay the transcript on the frames."""
         scores = network(**batch.inputs)
@@ -244,7 +250,14 @@ def _some(texts: list[str], most: int) -> list[str]:
 
 
 def _picture(samples: np.ndarray, rate: int) -> np.ndarray:
-    """(3 x bands, frames, 1) uint8: the log-mel features, loud is bright."""
-    features = LogMel(rate, 64)(torch.from_numpy(samples)[None], torch.tensor([len(samples)]))[0][0]
-    grey = ((features.clamp(-2, 3) + 2) * 51).byte().numpy()[:, ::-1].T  # (bands, frames)
-    return np.ascontiguousarray(np.repeat(grey, 2, 0)[:, :, None])
+    """(2 BANDS, frames, 1) uint8 of one recording."""
+    sound = LogMel(rate, BANDS)
+    picture: np.ndarray = _pictures(*sound(torch.from_numpy(samples)[None], torch.tensor([len(samples)])))[0]
+    return picture
+
+
+def _pictures(features: Tensor, frames: Tensor) -> np.ndarray:
+    """(recordings, 2 BANDS, frames, 1) uint8: log-mel features, loud is bright, low tones are below, black behind the end."""
+    there = torch.arange(features.shape[1]) < frames[:, None]
+    grey = ((features.clamp(-2, 3) + 2) * 51 * there[..., None]).byte().numpy()[:, :, ::-1]
+    return np.ascontiguousarray(np.repeat(grey.transpose(0, 2, 1), 2, 1)[..., None])
