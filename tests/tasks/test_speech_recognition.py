@@ -110,6 +110,7 @@ def test_a_text_of_the_users_teaches_the_ngram_model(tmp_path: Path) -> None:
 
 def test_transcripts_are_plain_unless_they_are_wanted_exact() -> None:
     assert SpeechRecognition()._plain(" It’s  GONE, isn't_it? ") == "it's gone isn't it"
+    assert SpeechRecognition()._plain("हिन्दी, बोलें। Cafe\u0301!") == "हिन्दी बोलें café"
     assert SpeechRecognition(spelling="exact")._plain(" It’s  GONE ") == "It’s GONE"
 
 

@@ -90,7 +90,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def sheet(pixels: np.ndarray, columns: int = 8, cell: int = 96) -> bytes:
-    """(pictures, height, width, channels) uint8 side by side, in rows of ``columns`` or, where pictures are wide, of fewer, as the
+    """(pictures, height, width, channels) uint8 side by side, in rows of ``columns``, of fewer where pictures are wide, as the
     bytes of a PNG file; small ones are enlarged to ``cell`` pixels."""
     factor = max(1, cell // pixels.shape[1])
     pixels = pixels.repeat(factor, 1).repeat(factor, 2)

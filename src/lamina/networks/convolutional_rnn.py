@@ -86,9 +86,9 @@ def default_size(shape: Recording, examples: int) -> str:
 
 
 def plan(shape: Recording, examples: int) -> Plan:
-    """AdamW, down to zero; as many epochs as make 3,000 steps, between 20 and 100."""
+    """AdamW, down to zero; as many epochs as make 3,000 steps, between 20 and 300."""
     batch = 32 if examples >= 2048 else 8
-    epochs = min(100, max(20, round(3000 * batch / max(1, examples))))
+    epochs = min(300, max(20, round(3000 * batch / max(1, examples))))
     return Plan(
         epochs,
         None,

@@ -7,6 +7,7 @@ Answer    the text, how sure it is, and when each word was said
 
 import base64
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +42,9 @@ from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
 SURVEYED = 500  # recordings from whose headers the rate is chosen
 LOW_RATE, RATE = 8000, 16000  # samples per second: of telephones, and what speech needs
 BANDS = 64  # of the pictures that people look at
-TEXT = 5_000_000  # characters of transcripts from which it learns, at most
-WEIGHTS = (0.25, 0.5, 0.75, 1.0)  # of it that the validation part chooses from
-BONUSES = (0.0, 0.75, 1.5)  # for each token
+TEXT = 5_000_000  # characters of transcripts, and of a user's text, from which the n-gram model learns, at most
+WEIGHTS = (0.25, 0.5, 0.75, 1.0)  # of what it says, from which the validation part chooses
+BONUSES = (0.0, 0.75, 1.5)  # for each token, likewise
 SETTLED = 30_000  # frames of the validation part that are searched for that, at most
 
 
@@ -168,6 +169,8 @@ class SpeechRecognition(Task):
         scores = network(**batch.inputs)
         transcript, lengths = batch.targets["transcript"].long(), batch.targets["transcript_lengths"]
         frames = (scores != 0).any(2).sum(1)
+        if scores.device.type == "mps":  # PyTorch has no such loss on Apple's GPU
+            scores, transcript, frames, lengths = (tensor.cpu() for tensor in (scores, transcript, frames, lengths))
         surprise = nn.functional.ctc_loss(
             scores.transpose(0, 1), transcript, frames, lengths, ctc.BLANK, reduction="none", zero_infinity=True
         )  # what was played too fast for its transcript teaches nothing
@@ -185,8 +188,8 @@ class SpeechRecognition(Task):
         """``beam``, and ``weight`` and ``bonus`` of the n-gram model, with which the fewest words are wrong."""
         if self.beam == 1:
             return {}
-        fit = max(1, int((ctc.frames_of(outputs).cumsum(0) <= SETTLED).sum()))
-        some, truths = outputs[:fit], {name: tensor[:fit] for name, tensor in targets.items()}
+        every = -(-int(ctc.frames_of(outputs).sum()) // SETTLED)
+        some, truths = outputs[::every], {name: tensor[::every] for name, tensor in targets.items()}
         tried: list[dict[str, Any]] = [{"beam": 1}, {"beam": self.beam}]
         tried += [{"beam": self.beam, "weight": weight, "bonus": bonus} for weight in WEIGHTS for bonus in BONUSES]
         errors = []
@@ -240,8 +243,13 @@ class SpeechRecognition(Task):
         """A transcript as it is learned."""
         if self.spelling == "exact":
             return " ".join(text.split())
-        kept = re.sub(r"[^\w\s']", " ", text.replace("’", "'").lower())
-        return " ".join(kept.replace("_", " ").split())
+        lower = unicodedata.normalize("NFC", text.replace("’", "'").lower())
+        return " ".join(re.sub(r"[^\w\s']|_", _bare, lower).split())
+
+
+def _bare(mark: re.Match[str]) -> str:
+    """A space in the place of a punctuation mark; accents and vowel signs that stand behind their letter stay."""
+    return mark[0] if unicodedata.category(mark[0])[0] == "M" else " "
 
 
 def _some(texts: list[str], most: int) -> list[str]:
