@@ -139,7 +139,8 @@ def test_batches_hold_what_the_network_takes(trained: Trained) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["image_classification", "language_modelling", "object_detection", "tabular_classification"]
+    "name",
+    ["image_classification", "language_modelling", "object_detection", "speech_recognition", "tabular_classification"],
 )
 def test_a_run_killed_at_random_moments_ends_like_one_never_killed(name: str, tmp_path: Path) -> None:
     seed = int(np.random.SeedSequence().generate_state(1)[0])

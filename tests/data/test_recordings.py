@@ -98,10 +98,28 @@ def test_speakers_are_known_and_can_be_kept_apart(tmp_path: Path) -> None:
         recordings.read(Source(as_pairs(tmp_path / "pairs"), group="speaker"))
 
 
-def test_folders_named_after_parts_are_parts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", [as_ljspeech, as_hugging_face, as_pairs])
+def test_folders_named_after_parts_are_parts(layout: Callable[[Path], Path], tmp_path: Path) -> None:
     for part in ("train", "test"):
-        as_pairs(tmp_path / part)
-    assert recordings.read(Source(tmp_path)).counts() == {"train": 4, "valid": 0, "test": 4}
+        layout(tmp_path / part)
+    data = recordings.read(Source(tmp_path))
+    assert recordings.recognised(Source(tmp_path))
+    assert data.counts() == {"train": 4, "valid": 0, "test": 4}
+    assert len(set(data.where)) == 8
+    assert all(part in where for part, where in zip(data.part, data.where, strict=True))
+
+
+def test_a_test_part_alone_is_refused(tmp_path: Path) -> None:
+    as_hugging_face(tmp_path / "test")
+    with pytest.raises(DataError, match="no training part"):
+        recordings.read(Source(tmp_path))
+
+
+def test_one_transcript_for_all_is_nothing_to_learn(tmp_path: Path) -> None:
+    write(tmp_path, ["a.wav", "b.wav"])
+    for name in "ab":
+        (tmp_path / f"{name}.txt").write_text("yes")
+    assert [finding.kind for finding in recordings.read(Source(tmp_path)).findings] == ["class.single"]
 
 
 def ill(tmp_path: Path) -> Data:

@@ -11,7 +11,7 @@ import numpy as np
 from lamina.data import audio
 from lamina.data.data import Data
 from lamina.data.images import digests_of_files
-from lamina.data.parts import listed
+from lamina.data.parts import listed, single_class
 from lamina.data.remembered import key_of, recall, remember
 from lamina.errors import DataError
 from lamina.findings import Finding
@@ -90,6 +90,7 @@ def checked(found: Found, name: str) -> Data:
     for place, row in enumerate(kept):
         answers[place] = Transcript(found.texts[row], found.speakers[row])
     texts = np.array(found.texts, dtype=object)[kept]
+    findings += single_class(texts)
     few = len(set(texts)) * SAME <= len(texts)
     return Data(
         raws=paths[kept],

@@ -3,12 +3,15 @@
 a table or JSON lines   a column of paths, a column of transcripts; perhaps columns "split" and "speaker"
 LJSpeech                metadata.csv with lines ID|text|text as it is read, and wavs/ID.wav
 Hugging Face            metadata.csv with the columns file_name and transcription, in the folder of the recordings
-pairs                   a.wav beside a.txt, in any folder; train/ and test/ are parts
+pairs                   a.wav beside a.txt, in any folder
+
+Folders train, valid and test may each hold one of these.
 """
 
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +43,9 @@ def recognised(source: Source) -> str | None:
         table = read_table(source, LOOKED_AT)
         column = path_column(table)
         return None if column is None else f'the column "{column}" holds paths of recordings'
+    for folder in _parts_of(path):
+        if reason := recognised(replace(source, where=folder)):
+            return f'in "{folder.name}", {reason}'
     if path.is_dir():
         count = sum(1 for file in _sounds(path) if file.with_suffix(".txt").is_file())
         return f"the folder holds {count:,} recordings beside their transcripts" if count else None
@@ -58,12 +64,7 @@ def read(source: Source) -> Data:
         raise DataError("recordings are read from files.", "source", LAYOUT)
     if path is not None and not path.exists():
         raise DataError("there is no such file or folder.", str(path), "Check the path.")
-    if path is not None and _ljspeech(path):
-        found = _from_ljspeech(path)
-    elif path is None or is_table(path):
-        found = _from_table(source)
-    else:
-        found = _from_pairs(path)
+    found = _found(source)
     if found.groups is None and source.group is not None:
         raise OptionError("there are no columns to group by.", "--group", "Name a table with such a column.")
     return checked(found, source.name)
@@ -117,6 +118,44 @@ def path_column(table: Table) -> str | None:
 
 
 # --- layouts ---
+
+
+def _found(source: Source) -> Found:
+    path = source.path
+    if path is not None and _ljspeech(path):
+        return _from_ljspeech(path)
+    if path is None or is_table(path):
+        return _from_table(source)
+    if parts := _parts_of(path):
+        return _joined(path, [(part, _found(replace(source, where=part))) for part in parts])
+    return _from_pairs(path)
+
+
+def _parts_of(path: Path) -> list[Path]:
+    """The folders named after parts that hold tables or LJSpeech's layout."""
+    if not path.is_dir():
+        return []
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and folder.name.lower() in PART_NAMES)
+    return [folder for folder in folders if is_table(folder)]
+
+
+def _joined(path: Path, found: list[tuple[Path, Found]]) -> Found:
+    """What folders named after parts hold, as one."""
+    names = [folder.name for folder, _ in found]
+    parts: list[str] = [PART_NAMES[name.lower()] for name in names]
+    if "train" not in parts:
+        raise DataError(f"there is no training part, only {listed(names)}.", str(path), "Name a folder train.")
+    grouped = [one.groups for _, one in found if one.groups is not None]
+    return Found(
+        [each for _, one in found for each in one.paths],
+        [each for _, one in found for each in one.texts],
+        [each for _, one in found for each in one.speakers],
+        [f"{name}/{each}" for name, (_, one) in zip(names, found, strict=True) for each in one.where],
+        [part for part, (_, one) in zip(parts, found, strict=True) for _ in one.paths],
+        (f"The split is the source's own: folders {listed(names)}.", *found[0][1].notes),
+        tuple(finding for _, one in found for finding in one.findings),
+        np.concatenate(grouped) if grouped else None,
+    )
 
 
 def _from_table(source: Source) -> Found:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lamina import ctc
 from lamina.batch import Batch, Loss, Tensors
-from lamina.data import audio, pictures, recordings, spoken, transcribing
+from lamina.data import audio, pictures, recordings, spoken, subtitles, transcribing
 from lamina.data.data import Arrays, Data, Raws, Source
 from lamina.data.feed import Alike, Feed
 from lamina.data.ragged import Ragged, ragged
@@ -53,6 +53,10 @@ class SpeechRecognition(Task):
     """Write down what is said in a recording."""
 
     default_network: ClassVar[str] = "convolutional_rnn"
+    forms: ClassVar[dict[str, str]] = {
+        ".srt": "subtitles, of one recording",
+        "": "a folder with subtitles and the text of each recording",
+    }
 
     rate: int | None = None
     """Samples per second to which all recordings are resampled; 8,000 or 16,000 by those of the data otherwise."""
@@ -230,6 +234,10 @@ class SpeechRecognition(Task):
                 one["caption"] = speech.in_words(speech.aligned(truth.split(), said[index]["prediction"].split()))
             shown.append(one)
         return shown
+
+    def write(self, answered: Iterator[tuple[Any, Answer]], out: Path) -> tuple[int, int]:
+        """A file of subtitles, or a folder with one, and the text, for each recording."""
+        return subtitles.one(answered, out) if out.suffix == ".srt" else subtitles.folder(answered, out)
 
     def tiny(self, path: Path) -> Source:
         """Words of one to four letters, each letter two tones: 400 recordings of about half a second, by six voices."""
