@@ -2,7 +2,8 @@
 
 Each page runs in a folder of its own, with small data under the names that the pages use: ``flowers/`` (class folders),
 ``houses.csv`` (a column ``price``), ``book.txt``, ``shapes/`` (images with boxes), ``tones/``
-(recordings with transcripts) and ``new/`` (photos without a class). A Python block that begins with ``# name.py`` is saved under that name, and not run.
+(recordings with transcripts) and ``new/`` (photos without a class). A Python block that begins with ``# name.py`` is saved
+under that name, and not run.
 """
 
 import ast
