@@ -29,7 +29,7 @@ def test_baselines_of_other_examples_learn_from_some(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(prove, "BASELINE_ROWS", 4)
     store = Store({"numbers": torch.zeros(9, 2)}, {}, np.arange(9), [])
     assert len(set(prove._seen(store, torch.arange(9), False).tolist())) == 4
-    assert prove._seen(store, torch.arange(3)).tolist() == [0, 1, 2]
+    assert prove._seen(store, torch.arange(3), False).tolist() == [0, 1, 2]
 
 
 def test_texts_reach_a_baseline_unpadded() -> None:

@@ -133,10 +133,7 @@ def _seen(store: Store, train: Tensor, continues: bool) -> Tensor:
     drawn = torch.from_numpy(np.random.default_rng(0).permutation(len(train)))
     order = torch.arange(len(train)).flip(0) if continues else drawn
     lengths = [column.lengths[train] for column in store.inputs.values() if isinstance(column, Ragged)]
-    if lengths:
-        fit = int((torch.stack(lengths).amax(0)[order].cumsum(0) <= BASELINE_VALUES).sum())
-    else:
-        fit = BASELINE_ROWS
+    fit = int((torch.stack(lengths).amax(0)[order].cumsum(0) <= BASELINE_VALUES).sum()) if lengths else BASELINE_ROWS
     return train if fit >= len(train) else train[order[: max(1, fit)].sort().values]
 
 
