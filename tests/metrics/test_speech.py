@@ -10,7 +10,7 @@ import torch
 from lamina.batch import Tensors
 from lamina.exhibits import Rows
 from lamina.metrics.metric import scores
-from lamina.metrics.speech import Hearing, aligned, exhibits, in_words, speech
+from lamina.metrics.speech import Hearing, aligned, exhibits, in_words, speech, standard_error
 
 TEXTS = [("one two", "one two"), ("one two three", "one too"), ("five", ""), ("six", "six six six")]
 
@@ -108,3 +108,12 @@ def test_no_errors_are_no_proof_of_perfection() -> None:
     rows = {name: metric.observe(outputs, targets) for name, metric in metrics.items()}
     for name, score in scores(metrics, rows).items():
         assert score.low < score.high, name
+
+
+def test_the_standard_error_is_that_of_resampling() -> None:
+    hearing, outputs, targets = heard_as(TEXTS * 50)
+    metric = speech(hearing)["word_error_rate"]
+    rows = metric.observe(outputs, targets)
+    draw = torch.Generator().manual_seed(0)
+    drawn = [metric.value(rows[torch.randint(0, len(rows), (len(rows),), generator=draw)]) for _ in range(2000)]
+    assert standard_error(rows) == pytest.approx(float(torch.tensor(drawn).std()), rel=0.1)

@@ -93,7 +93,11 @@ def test_validation_settles_how_much_the_ngram_model_has_to_say() -> None:
     }
     useful = task.settle(doubtful(facts, "siven one", "seven one", 0.4), targets, facts)
     assert useful["weight"] > 0
-    assert task.settle(spoken("seven one", facts), targets, facts) == {"beam": 1}  # nothing to mend: the simplest
+    harmless = task.settle(spoken("seven one", facts), targets, facts)
+    assert harmless["weight"] == 1.0  # as much as does no harm
+    odd = facts | {"texts": ["seven two", "eight two", "nine two"]}
+    wrong = task.settle(doubtful(odd, "seven one", "seven two", 0.49), targets, odd)
+    assert "weight" not in wrong  # the model would make "two" of what was "one"
     assert SpeechRecognition(beam=1).settle(spoken("seven one", facts), targets, facts) == {}
 
 

@@ -62,6 +62,13 @@ class ErrorRate(Metric):
         return (weights @ rows[:, 1]) / (weights @ rows[:, 2])
 
 
+def standard_error(rows: Tensor) -> float:
+    """Of an error rate, from what was kept of each utterance (of a ratio of sums, Cochran 1977, section 6.3)."""
+    errors, said = rows[:, 1], rows[:, 2]
+    gap = errors - said * (errors.sum() / said.sum())
+    return float((gap.square().sum() * len(rows) / max(1, len(rows) - 1)).sqrt() / said.sum())
+
+
 class Exact(Metric):
     """The share of utterances whose transcript is right to the letter."""
 

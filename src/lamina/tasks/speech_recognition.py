@@ -189,18 +189,23 @@ class SpeechRecognition(Task):
         return speech.speech(transcribing.hearing(facts))
 
     def settle(self, outputs: Tensor, targets: Tensors, facts: Facts) -> dict[str, Any]:
-        """``beam``, and ``weight`` and ``bonus`` of the n-gram model, with which the fewest words are wrong."""
+        """``beam``, and ``weight`` and ``bonus`` of the n-gram model: the largest weight that is within a standard error of the
+        fewest wrong words (Breiman et al. 1984), since voices that training never heard need the model more."""
         if self.beam == 1:
             return {}
         every = -(-int(ctc.frames_of(outputs).sum()) // SETTLED)
         some, truths = outputs[::every], {name: tensor[::every] for name, tensor in targets.items()}
         tried: list[dict[str, Any]] = [{"beam": 1}, {"beam": self.beam}]
         tried += [{"beam": self.beam, "weight": weight, "bonus": bonus} for weight in WEIGHTS for bonus in BONUSES]
-        errors = []
+        found = []
         for settled in tried:
-            metrics = speech.speech(transcribing.hearing(facts | {"settled": settled}))
-            errors.append(tuple(metric.value(metric.observe(some, truths)) for metric in list(metrics.values())[:2]))
-        return tried[errors.index(min(errors))]
+            metrics = list(speech.speech(transcribing.hearing(facts | {"settled": settled})).values())[:2]
+            words, letters = (metric.observe(some, truths) for metric in metrics)
+            found.append((metrics[0].value(words), metrics[1].value(letters), speech.standard_error(words), settled))
+        best = min(found, key=lambda one: one[:2])
+        good = [one for one in found if one[0] <= best[0] + best[2]]
+        most = max(one[3].get("weight", 0.0) for one in good)
+        return min((one for one in good if one[3].get("weight", 0.0) == most), key=lambda one: one[:2])[3]
 
     def decode(self, outputs: Tensor, facts: Facts) -> list[Answer]:
         """The text; its confidence, the geometric mean of the probabilities of the frames; and the words, each with its own,
