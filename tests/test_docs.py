@@ -1,8 +1,9 @@
 """Every block of code in the README and in docs/ is run: Python as it stands, commands as far as their options.
 
 Each page runs in a folder of its own, with small data under the names that the pages use: ``flowers/`` (class folders),
-``houses.csv`` (a column ``price``), ``book.txt``, ``shapes/`` (images with boxes) and ``new/`` (photos without a class). A
-Python block that begins with ``# name.py`` is saved under that name, and not run.
+``houses.csv`` (a column ``price``), ``book.txt``, ``shapes/`` (images with boxes), ``tones/``
+(recordings with transcripts) and ``new/`` (photos without a class). A Python block that begins with ``# name.py`` is saved
+under that name, and not run.
 """
 
 import ast
@@ -26,6 +27,7 @@ from lamina import find
 from lamina.cli import app
 from lamina.data.pictures import png
 from lamina.data.shapes_drawn import draw_shapes
+from lamina.data.tones import speak_tones
 from lamina.tasks.language_modelling import LanguageModelling
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +68,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     table = pl.DataFrame(patients.data[:240, :5], ["rooms", "age", "area", "floor", "year"], orient="row")
     table.with_columns(price=pl.Series(patients.target[:240])).write_csv(tmp_path / "houses.csv")
     draw_shapes(tmp_path / "shapes", 60, 64)
+    speak_tones(tmp_path / "tones", 60)
     LanguageModelling().tiny(tmp_path).path.rename(tmp_path / "book.txt")  # type: ignore[union-attr]
     return tmp_path
 
@@ -192,6 +195,8 @@ def kinds_of_findings() -> set[str]:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding" and node.args:
                 if isinstance(node.args[0], ast.Constant):
                     kinds.add(node.args[0].value)
-            elif isinstance(node, ast.Constant) and re.fullmatch(r"(value|bottleneck|box)\.[a-z]+", str(node.value)):
+            elif isinstance(node, ast.Constant) and re.fullmatch(
+                r"(value|bottleneck|box|recording)\.[a-z_]+", str(node.value)
+            ):
                 kinds.add(node.value)
     return kinds | {"column.constant", "column.identifier"}  # made from the kind of the column

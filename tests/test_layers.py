@@ -12,6 +12,7 @@ from lamina import _HOMES
 ORDER = """
 errors findings records batch exhibits writing
 plan sampling watch environment interrupt ngrams account memory
+ctc
 baselines layers metrics
 data
 networks audit

@@ -1,6 +1,7 @@
 """Answers as CSV, as JSON lines or in a form of the task's own, written as they come, so that memory stays flat."""
 
 import csv
+import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable
@@ -90,12 +91,12 @@ def _started(stream: TextIO, first: dict[str, Any], waiting: list[dict[str, Any]
 
 
 def _flat(answer: dict[str, Any]) -> dict[str, Any]:
-    """``{"probabilities": {"a": 1}}`` becomes ``{"probability of a": 1}``, one column each."""
+    """``{"probabilities": {"a": 1}}`` becomes ``{"probability of a": 1}``, one column each; a list becomes JSON."""
     flat: dict[str, Any] = {}
     for name, value in answer.items():
         if isinstance(value, dict):
             singular = name[:-3] + "y" if name.endswith("ies") else name
             flat |= {f"{singular} of {key}": item for key, item in value.items()}
         else:
-            flat[name] = value
+            flat[name] = json.dumps(value, ensure_ascii=False) if isinstance(value, list) else value
     return flat

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lamina.batch import Batch, Tensors
 from lamina.data.ragged import joined
-from lamina.data.store import Store
+from lamina.data.store import Store, by_length
 from lamina.execution import Execution
 from lamina.memory import in_pieces
 from lamina.metrics.metric import Metric
@@ -39,11 +39,17 @@ def evaluate(
 ) -> Evaluation:
     """Run the network over ``rows``, each example exactly once, none dropped, without augmentation or dropout."""
     outputs, targets = [], []
-    for said, asked in answered(network, task, store.batch, rows, batch_size, execution):
+    order = by_length(store.inputs, rows)  # so that little of a batch is padding
+    for said, asked in answered(
+        network, task, store.batch, rows if order is None else rows[order], batch_size, execution
+    ):
         outputs.append(said)
         targets.append({name: tensor.cpu() for name, tensor in asked.items()})
     together = {name: joined([piece[name] for piece in targets]) for name in targets[0]}
     said = joined(outputs)
+    if order is not None:
+        back = order.argsort()
+        said, together = said[back], {name: tensor[back] for name, tensor in together.items()}
     return Evaluation({name: metric.observe(said, together) for name, metric in metrics.items()}, said, together)
 
 

@@ -20,6 +20,7 @@ from lamina import find
 from lamina.batch import Batch
 from lamina.data import split
 from lamina.data.data import Data, Raws, Source
+from lamina.data.ragged import joined
 from lamina.data.remembered import key_of, recall, remember
 from lamina.data.store import Report, Store, alike, columns_of, encode_each, gathered, prepare
 from lamina.errors import OptionError, RunError, unknown
@@ -187,7 +188,7 @@ class Model:
                         self.recipe.execution,
                     )
                 ]
-                decoded = self.task.decode(torch.cat(outputs), self.facts)
+                decoded = self.task.decode(joined(outputs), self.facts)
                 answers.update(zip(good[rows.numpy()].tolist(), decoded, strict=True))
         for index in range(len(raws)):
             known = answers[index] if index in answers else {"error": bad[index]}
@@ -221,11 +222,12 @@ def family_of(recipe: Recipe, facts: Facts) -> tuple[ModuleType, Shape]:
     """The network's family, and the shape of its inputs. Raises OptionError when the family does not take that shape."""
     module, shape = find.network(recipe.network), recipe.task.takes(facts)
     if not isinstance(shape, module.takes):
+        fit = [name for name in find.names("networks") if isinstance(shape, find.network(name).takes)]
         raise OptionError(
             f"it takes {module.takes.__name__.lower()} inputs, and {find.name_of(type(recipe.task))} gives "
             f"{type(shape).__name__.lower()} inputs.",
             f"--network {recipe.network}",
-            f"Leave the option out to get {recipe.task.default_network}.",
+            f"Networks that fit: {', '.join(fit)}.",
         )
     return module, shape
 

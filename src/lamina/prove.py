@@ -27,9 +27,7 @@ from lamina.writing import number
 
 MISTAKES = 12
 BASELINE_ROWS = 50_000  # training examples that a baseline sees at most; more would take longer than the network
-BASELINE_VALUES = (
-    20_000_000  # of ragged examples, such as tokens: the last so many; an n-gram model holds about 100 bytes each
-)
+BASELINE_VALUES = 20_000_000  # of ragged examples, such as tokens; an n-gram model holds about 100 bytes each
 
 
 def prove(
@@ -69,7 +67,7 @@ def prove(
     found = evaluate(execution.prepare(network), task, metrics, store, rows, batch_size, execution)
     own = scores(metrics, found.rows, groups=groups)
     known = store.rows_of(data, "train")
-    seen = _seen(store, known)
+    seen = _seen(store, known, task.continues)
     rivals = _baselines(task, facts, store, seen, rows, metrics) if len(seen) else {}
     part = ""
     if len(seen) < len(known):
@@ -127,19 +125,16 @@ def verdict(
     return f"{said}: worse than the baseline {rival}, with {number(other)} ({interval}). Use the simple one."
 
 
-def _seen(store: Store, train: Tensor) -> Tensor:
-    """The training rows from which baselines learn: all, or as many as bound their time and memory.
+def _seen(store: Store, train: Tensor, continues: bool) -> Tensor:
+    """The training rows from which baselines learn: all, or as many as bound their time and memory, drawn at random.
 
-    Of ragged examples the last ones, in their order, for what an n-gram model learns crosses from one to the next.
+    Where examples continue one another, the last ones, in their order.
     """
+    drawn = torch.from_numpy(np.random.default_rng(0).permutation(len(train)))
+    order = torch.arange(len(train)).flip(0) if continues else drawn
     lengths = [column.lengths[train] for column in store.inputs.values() if isinstance(column, Ragged)]
-    if lengths:
-        from_end = torch.stack(lengths).amax(0).flip(0).cumsum(0)
-        fit = int((from_end <= BASELINE_VALUES).sum())
-        return train[len(train) - max(1, fit) :]
-    if len(train) <= BASELINE_ROWS:
-        return train
-    return train[torch.from_numpy(np.random.default_rng(0).permutation(len(train))[:BASELINE_ROWS])]
+    fit = int((torch.stack(lengths).amax(0)[order].cumsum(0) <= BASELINE_VALUES).sum()) if lengths else BASELINE_ROWS
+    return train if fit >= len(train) else train[order[: max(1, fit)].sort().values]
 
 
 def _baselines(

@@ -1,5 +1,6 @@
 """Images: layouts of folders, tables and arrays of them, and decoding of every mode and kind of damage."""
 
+import io
 import os
 import struct
 import warnings
@@ -13,6 +14,7 @@ from PIL import Image
 from lamina.data.data import Source
 from lamina.data.decoding import MOST_PIXELS
 from lamina.data.images import decode, image_arrays, image_column, image_folders, image_size_and_mode, survey
+from lamina.data.pictures import sheet
 from lamina.errors import DataError, OptionError
 
 
@@ -276,3 +278,14 @@ def test_header_and_survey(folder: Path) -> None:
     assert survey(paths) == [(8, 6, "RGB")]
     assert len(survey(np.array([paths[0]] * 1000, dtype=object), most=10)) == 10
     assert survey(np.zeros((3, 4, 5), np.uint8)) == [(5, 4, "L")] * 3
+
+
+def test_a_sheet_holds_pictures_side_by_side_however_wide_they_are() -> None:
+    for height, width, columns in ((8, 8, 8), (96, 200, 3), (200, 50, 8), (96, 2000, 1)):
+        pixels = np.random.default_rng(0).integers(0, 255, (9, height, width, 1), dtype=np.uint8)
+        page = np.asarray(Image.open(io.BytesIO(sheet(pixels))))
+        factor = max(1, 96 // height)
+        high, wide = height * factor + 4, width * factor + 4
+        assert page.shape == (-(-9 // columns) * high - 4, columns * wide - 4, 2)
+        last = page[-(high - 4) :: factor, (8 % columns) * wide :: factor][:, :width, 0]
+        assert np.array_equal(last, pixels[8, :, :, 0])

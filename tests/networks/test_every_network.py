@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lamina import find
-from lamina.layers.shapes import Image, Shape, Table, Tokens
+from lamina.layers.log_mel import inside
+from lamina.layers.shapes import Image, Recording, Shape, Table, Tokens
 from lamina.plan import Plan
 
 NETWORKS = find.names("networks")
@@ -16,6 +17,7 @@ SHAPES: dict[type, list[Shape]] = {
     Image: [Image(3, 8), Image(1, 28), Image(3, 96)],
     Table: [Table(4, (3, 5)), Table(3, ()), Table(0, (4, 2))],
     Tokens: [Tokens(40), Tokens(2)],
+    Recording: [Recording(40), Recording(24)],
 }
 EACH = [
     pytest.param(name, shape, id=f"{name}-{number}")
@@ -25,6 +27,7 @@ EACH = [
 SIZES = [pytest.param(name, size, id=f"{name}-{size}") for name in NETWORKS for size in find.network(name).SIZES]
 each_shape = pytest.mark.parametrize(("name", "shape"), EACH)
 each_size = pytest.mark.parametrize(("name", "size"), SIZES)
+reads_recordings = pytest.mark.parametrize("name", [name for name in NETWORKS if find.network(name).takes is Recording])
 reads_tokens = pytest.mark.parametrize("name", [name for name in NETWORKS if find.network(name).takes is Tokens])
 
 
@@ -34,6 +37,10 @@ def inputs(shape: Shape, count: int) -> dict[str, Tensor]:
         return {"image": torch.randn(count, shape.channels, shape.side, shape.side, generator=generator)}
     if isinstance(shape, Tokens):
         return {"tokens": torch.randint(0, shape.vocabulary, (count, 9), generator=generator)}
+    if isinstance(shape, Recording):
+        lengths = torch.tensor([15, 9, 4] * count)[:count]
+        frames = torch.randn(count, 15, shape.bands, generator=generator)
+        return {"features": frames * inside(lengths, 15)[..., None], "lengths": lengths}
     codes = [torch.randint(0, most, (count, 1), generator=generator) for most in shape.cardinalities]
     return {
         "numbers": torch.randn(count, shape.numbers, generator=generator),
@@ -52,7 +59,7 @@ def built(name: str, shape: Shape, size: str = "tiny", dropout: float | None = 0
 
 
 def said(network: nn.Module, given: dict[str, Tensor]) -> Tensor:
-    """The features alone, of those networks, too, that carry something on."""
+    """The features alone, of those networks, too, that carry something on or say lengths."""
     found = network(**given)
     result: Tensor = found[0] if isinstance(found, tuple) else found
     return result
@@ -81,7 +88,9 @@ def test_features_have_the_width_that_is_said_in_every_size(name: str, size: str
         assert found.shape[1] == network.width
     else:
         assert found.shape[-1] == network.width
-        assert found.ndim == 2 or found.shape[1] == (9 if isinstance(shape, Tokens) else network.members)
+        assert found.ndim == 2 or found.shape[1] == (
+            9 if isinstance(shape, Tokens) else 8 if isinstance(shape, Recording) else network.members
+        )
     assert bool(found.isfinite().all())
 
 
@@ -263,3 +272,26 @@ def test_the_embedding_can_be_the_output_matrix(name: str) -> None:
     loss.backward()  # type: ignore[no-untyped-call]
     assert weight.grad is not None
     assert bool((weight.grad.abs().sum(1) > 0).all())  # as output matrix every row has a gradient
+
+
+@reads_recordings
+def test_padding_changes_nothing_of_a_recording(name: str) -> None:
+    shape = first_shape(name)
+    network, given = built(name, shape).double().eval(), inputs(shape, 6)
+    frames = given["features"].double()
+    with torch.no_grad():
+        together, lengths = network(frames, given["lengths"])
+        for row, length in enumerate(given["lengths"].tolist()):
+            alone, own = network(frames[row : row + 1, :length], torch.tensor([length]))
+            assert own.item() == lengths[row] == (length + 1) // 2
+            torch.testing.assert_close(alone[0], together[row, : alone.shape[1]])
+            assert bool((together[row, alone.shape[1] :] == 0).all())
+
+
+@reads_recordings
+def test_every_frame_hears_what_stands_on_both_sides(name: str) -> None:
+    network = built(name, first_shape(name)).eval()
+    frames = torch.randn(1, 41, 40, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    network(frames, torch.tensor([41]))[0][0, 10, 0].backward()
+    assert frames.grad is not None
+    assert bool((frames.grad[0].abs().sum(1) > 0).all())

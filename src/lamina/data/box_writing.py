@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lamina.data import drawing, images, pictures, video
+from lamina.data.parts import free_name
 from lamina.errors import DataError
 
 Answered = Iterator[tuple[Any, dict[str, Any]]]
@@ -66,13 +67,13 @@ def annotated(answered: Answered, out: Path) -> tuple[int, int]:
             frames = list(group)  # the answers alone are small
             good = [one for one in frames if "error" not in one[1]]
             done, failed = done + len(frames), failed + len(frames) - len(good)
-            _film(good, out / _free(f"{Path(file).stem}.mp4", taken))
+            _film(good, out / free_name(f"{Path(file).stem}.mp4", taken))
             continue
         for raw, answer in group:
             done += 1
             failed += "error" in answer
             if "error" not in answer:
-                name = _free(f"{Path(answer['input']).stem}.png", taken)
+                name = free_name(f"{Path(answer['input']).stem}.png", taken)
                 (out / name).write_bytes(pictures.png(drawn(images.upright(raw), answer)))
     return done, failed
 
@@ -92,14 +93,3 @@ def _film(answered: list[tuple[video.Frame, dict[str, Any]]], out: Path) -> None
     for pixels, (_, answer) in zip(pictured, answered, strict=True):
         writer.add(drawn(pixels, answer))
     writer.close()
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """The name, or where it is taken, one with a number."""
-    stem, _, ending = name.rpartition(".")
-    number = 1
-    while name in taken:
-        number += 1
-        name = f"{stem}-{number}.{ending}"
-    taken.add(name)
-    return name

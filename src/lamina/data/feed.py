@@ -13,6 +13,8 @@ from torch import Tensor
 
 from lamina.batch import Batch
 
+POOL = 8  # batches among whose examples those of similar lengths are put together
+
 
 class Feed(ABC):
     """The batches of an epoch. What ``batches`` picks, ``batch`` gathers: picking is cheap, so an epoch is picked at once."""
@@ -63,3 +65,38 @@ class Shuffled(Feed):
     def batch(self, picked: Tensor) -> Batch:
         """The examples at these rows of the store."""
         return self.gather(picked)
+
+
+class Alike(Feed):
+    """Every row once, in batches whose examples have similar lengths, so that little is padding.
+
+    The rows are shuffled, sorted by length among some batches' worth of them, and the batches are shuffled again (the
+    bucketing of Khomenko et al. 2016). ``room`` adds places behind the longest: augmentation that stretches needs them.
+    """
+
+    def __init__(
+        self, rows: Tensor, lengths: Tensor, gather: Callable[[Tensor], Batch], name: str, room: float
+    ) -> None:
+        self.rows, self.lengths, self.gather, self.name, self.room = rows, lengths, gather, name, room
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def steps(self, batch_size: int) -> int:
+        """How many batches an epoch has."""
+        return max(1, -(-len(self.rows) // batch_size))
+
+    def batches(self, batch_size: int, generator: np.random.Generator) -> list[Tensor]:
+        """The rows of each batch."""
+        order = torch.from_numpy(generator.permutation(len(self.rows)))
+        pool = POOL * batch_size
+        order = torch.cat([some[self.lengths[some].argsort(stable=True)] for some in torch.split(order, pool)])
+        batches = list(self.rows[order].tensor_split(self.steps(batch_size)))
+        return [batches[index] for index in generator.permutation(len(batches))]
+
+    def batch(self, picked: Tensor) -> Batch:
+        """The examples at these rows of the store."""
+        batch = self.gather(picked)
+        long = batch.inputs[self.name]
+        padded = torch.nn.functional.pad(long, (0, round(self.room * long.shape[1])))
+        return Batch(batch.inputs | {self.name: padded}, batch.targets)

@@ -1,4 +1,4 @@
-"""Parts and classes: the names by which sources call them, and the findings about them that all readers share."""
+"""Parts, classes and files: the names by which sources call them, and the findings about them that all readers share."""
 
 from collections.abc import Iterable, Iterator
 
@@ -19,6 +19,17 @@ def listed(names: Iterable[object], most: int = 10) -> str:
     """Names in one line, cut where there are many or where one is long."""
     texts = [text if len(text) <= 40 else text[:37] + "..." for text in map(str, names)]
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """A file's name, or where it is taken, one with a number; it is taken from now on."""
+    stem, _, ending = name.rpartition(".")
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}.{ending}"
+    taken.add(name)
+    return name
 
 
 def single_class(answers: np.ndarray) -> Iterator[Finding]:

@@ -90,17 +90,18 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def sheet(pixels: np.ndarray, columns: int = 8, cell: int = 96) -> bytes:
-    """(pictures, side, side, channels) uint8 side by side, in rows of ``columns``, as the bytes of a PNG file."""
-    count, side, _, channels = pixels.shape
-    factor = max(1, cell // side)
+    """(pictures, height, width, channels) uint8 side by side, in rows of ``columns``, of fewer where pictures are wide, as the
+    bytes of a PNG file; small ones are enlarged to ``cell`` pixels."""
+    factor = max(1, cell // pixels.shape[1])
     pixels = pixels.repeat(factor, 1).repeat(factor, 2)
-    side, gap = side * factor, 4
+    count, height, width, channels = pixels.shape
+    columns, gap = max(1, columns * height // max(height, width)), 4
     rows = -(-count // columns)
-    page = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap, channels + 1), 0, dtype=np.uint8)
+    page = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels + 1), 0, dtype=np.uint8)
     for index, picture in enumerate(pixels):
-        top, left = (index // columns) * (side + gap), (index % columns) * (side + gap)
-        page[top : top + side, left : left + side, :-1] = picture
-        page[top : top + side, left : left + side, -1] = 255  # the gaps stay transparent
+        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
+        page[top : top + height, left : left + width, :-1] = picture
+        page[top : top + height, left : left + width, -1] = 255  # the gaps stay transparent
     stream = io.BytesIO()
     Image.fromarray(page, "LA" if channels == 1 else "RGBA").save(stream, "PNG")
     return stream.getvalue()

@@ -153,14 +153,26 @@ def gathered(columns: Columns, rows: torch.Tensor) -> Tensors:
     return tensors
 
 
+def by_length(columns: Columns, rows: torch.Tensor) -> torch.Tensor | None:
+    """(rows,) the places of some rows, the longest example first; None where nothing is ragged."""
+    if not any(isinstance(column, Ragged) for column in columns.values()):
+        return None
+    return _longest(columns, rows).argsort(descending=True, stable=True)
+
+
+def _longest(columns: Columns, rows: torch.Tensor) -> torch.Tensor:
+    """(rows,) the length of the longest of each row's ragged arrays."""
+    return torch.stack([column.lengths[rows] for column in columns.values() if isinstance(column, Ragged)]).amax(0)
+
+
 def alike(columns: Columns, count: int) -> Iterator[torch.Tensor]:
     """All of so many rows, in pieces whose examples have lengths so alike that padding takes little: at most ``PADDED`` values,
     or twice what they have. In their order where nothing is ragged."""
-    lengths = [column.lengths for column in columns.values() if isinstance(column, Ragged)]
-    if not lengths:
+    order = by_length(columns, torch.arange(count))
+    if order is None:
         yield torch.arange(count)
         return
-    sizes, order = torch.stack(lengths).amax(0).sort(descending=True, stable=True)
+    sizes = _longest(columns, order)
     start, held = 0, 0
     for end, size in enumerate(sizes.tolist()):
         padded = int(sizes[start]) * (end - start + 1)

@@ -36,4 +36,17 @@ class Tokens:
     """How many different tokens there are."""
 
 
-Shape = Image | Table | Tokens
+@dataclass(frozen=True)
+class Recording:
+    """Sound as log-mel features: ``forward(features, lengths)`` with (batch, frames, bands) floats of about unit variance,
+    zeros behind the end of each, and (batch,) how many frames each has.
+
+    It returns features, (batch, frames / 2 rounded up, width), and the lengths of these; what is behind an end changes nothing
+    before it.
+    """
+
+    bands: int
+    """How many bands of the mel scale there are."""
+
+
+Shape = Image | Table | Tokens | Recording

@@ -59,6 +59,8 @@ METRICS = {
     "box recall": "share of the true boxes that are found, at that score.",
     "box f1": "balance of box precision and box recall: their harmonic mean.",
     "mistakes per image": "false alarms and missed objects, per image.",
+    "word error rate": "words that are wrong, missing or too many, by the words that were said; it can be above 1.",
+    "character error rate": "the same, of characters.",
     "r2": "share of the target's variance that is explained; 0 is as good as always saying the mean.",
 }
 _OTHER_NAMES = {
@@ -89,6 +91,8 @@ _LOWER = {"error", "log loss", "calibration error", "brier", "mse", "rmse", "mae
     "nats per token",
     "bits per byte",
     "mistakes per image",
+    "word error rate",
+    "character error rate",
 }
 
 

@@ -49,6 +49,7 @@ class LanguageModelling(Task):
     """Foresee the next token of a text from all before it, and so write texts."""
 
     default_network: ClassVar[str] = "lstm"
+    continues: ClassVar[bool] = True
 
     tokens: Kind | None = None
     """What the network reads and writes: characters, words or bytepairs; chosen by the texts otherwise."""

@@ -53,6 +53,8 @@ class Task(ABC):
 
     default_network: ClassVar[str]
     """Name of a file in networks/ that serves anywhere."""
+    continues: ClassVar[bool] = False
+    """Whether examples continue one another, so that a part of them is taken as it stands and not drawn."""
     forms: ClassVar[dict[str, str]] = {}
     """In what other form than tables answers can be written: by the ending of a file, or "" for a folder, what it is."""
 
