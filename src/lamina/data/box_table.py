@@ -8,9 +8,9 @@ import polars as pl
 
 from lamina.data.boxes import Annotated, Box, Found
 from lamina.data.data import Source
-from lamina.data.images import path_column
+from lamina.data.decoding import ENDINGS
 from lamina.data.table_files import Table, read_table
-from lamina.data.tables import column_of
+from lamina.data.tables import column_of, path_column
 from lamina.errors import DataError, unknown
 
 CORNERS = (
@@ -42,7 +42,7 @@ def read(source: Source) -> Found:
         DataError: naming file and row.
     """
     table = read_table(source)
-    found, paths = corners(table), path_column(table)
+    found, paths = corners(table), path_column(table, ENDINGS)
     if found is None or paths is None:
         raise DataError(
             "no columns hold image paths and corners of boxes.",

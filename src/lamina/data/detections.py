@@ -6,9 +6,10 @@ from pathlib import Path
 from lamina.data import box_table, coco, voc, yolo
 from lamina.data.boxes import LAYOUTS, Found, assemble, glance
 from lamina.data.data import Data, Source
-from lamina.data.images import path_column
+from lamina.data.decoding import ENDINGS
 from lamina.data.rows import LOOKED_AT
 from lamina.data.table_files import is_table, read_table
+from lamina.data.tables import path_column
 from lamina.errors import DataError, OptionError
 
 STRENGTH = 0.95  # of the claim: surer than that a folder of images holds classes
@@ -84,7 +85,7 @@ def _is_box_table(source: Source) -> bool:
         table = read_table(source, LOOKED_AT)
     except DataError:  # whoever reads it says so
         return False
-    return box_table.corners(table) is not None and path_column(table) is not None
+    return box_table.corners(table) is not None and path_column(table, ENDINGS) is not None
 
 
 def _found(name: str, source: Source, path: Path) -> Found:

@@ -44,8 +44,8 @@ class Feed(ABC):
         """The examples that were picked."""
 
 
-class Shuffled(Feed):
-    """Every row once, in an order of its own each epoch, in batches of nearly equal length."""
+class Once(Feed):
+    """Each of some rows of the store once an epoch, in batches of nearly equal length."""
 
     def __init__(self, rows: Tensor, gather: Callable[[Tensor], Batch]) -> None:
         self.rows, self.gather = rows, gather
@@ -57,6 +57,10 @@ class Shuffled(Feed):
         """How many batches an epoch has."""
         return max(1, -(-len(self.rows) // batch_size))
 
+
+class Shuffled(Once):
+    """In an order of its own each epoch."""
+
     def batches(self, batch_size: int, generator: np.random.Generator) -> list[Tensor]:
         """The rows of each batch."""
         order = torch.from_numpy(generator.permutation(len(self.rows)))
@@ -67,8 +71,8 @@ class Shuffled(Feed):
         return self.gather(picked)
 
 
-class Alike(Feed):
-    """Every row once, in batches whose examples have similar lengths, so that little is padding.
+class Alike(Once):
+    """In batches whose examples have similar lengths, so that little is padding.
 
     The rows are shuffled, sorted by length among some batches' worth of them, and the batches are shuffled again (the
     bucketing of Khomenko et al. 2016). ``room`` adds places behind the longest: augmentation that stretches needs them.
@@ -77,14 +81,8 @@ class Alike(Feed):
     def __init__(
         self, rows: Tensor, lengths: Tensor, gather: Callable[[Tensor], Batch], name: str, room: float
     ) -> None:
-        self.rows, self.lengths, self.gather, self.name, self.room = rows, lengths, gather, name, room
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def steps(self, batch_size: int) -> int:
-        """How many batches an epoch has."""
-        return max(1, -(-len(self.rows) // batch_size))
+        super().__init__(rows, gather)
+        self.lengths, self.name, self.room = lengths, name, room
 
     def batches(self, batch_size: int, generator: np.random.Generator) -> list[Tensor]:
         """The rows of each batch."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from lamina.data.data import Data, Source
 from lamina.data.decoding import ENDINGS as ENDINGS
@@ -26,7 +25,7 @@ from lamina.data.decoding import upright as upright
 from lamina.data.decoding import upright_size as upright_size
 from lamina.data.parts import PART_NAMES, listed, single_class
 from lamina.data.table_files import Table, read_table
-from lamina.data.tables import column_of, missing_targets, target_of
+from lamina.data.tables import column_of, missing_targets, path_column, target_of
 from lamina.errors import DataError
 from lamina.findings import Finding
 
@@ -101,7 +100,7 @@ def image_column(source: Source, table: Table | None = None) -> Data:
         DataError: no column holds image paths, no path leads to a file, or the target is missing.
     """
     table = table or read_table(source)
-    column = path_column(table)
+    column = path_column(table, ENDINGS)
     if column is None:
         raise DataError("no column holds paths of images.", table.name, f"Columns: {listed(table.frame.columns, 30)}.")
     target = target_of(source, table.frame.drop(column), table.name)
@@ -135,18 +134,6 @@ def image_column(source: Source, table: Table | None = None) -> Data:
         notes=(*table.notes, f'Images are named in column "{column}", their classes in column "{target}".'),
         findings=(*findings, *single_class(classes)),
     )
-
-
-def path_column(table: Table) -> str | None:
-    """The first column whose cells, nearly all, end like image files; None when there is none."""
-    for name in table.frame.columns:
-        if table.frame.schema[name] == pl.String:
-            cells = table.frame[name].drop_nulls().str.strip_chars().str.to_lowercase()
-            cells = cells.filter(cells != "").head(1000)
-            named = cells.str.contains(r"\.(" + "|".join(ending[1:] for ending in sorted(ENDINGS)) + ")$")
-            if len(cells) and float(named.sum()) >= 0.95 * len(cells):
-                return name
-    return None
 
 
 def image_arrays(source: Source) -> Data:

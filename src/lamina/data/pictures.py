@@ -13,6 +13,7 @@ from lamina.data import idx, images
 from lamina.data.data import Source
 from lamina.data.rows import LOOKED_AT
 from lamina.data.table_files import is_table, read_table
+from lamina.data.tables import path_column
 from lamina.errors import DataError
 
 GREY_MODES = frozenset(("1", "L", "LA", "I", "I;16", "I;16B", "F"))
@@ -32,7 +33,7 @@ def recognised(source: Source) -> str | None:
         return f"the folder holds {count:,} image files" if count else None
     if source.path.suffix.lower() in images.ENDINGS or not is_table(source.path):
         return None
-    column = images.path_column(read_table(source, LOOKED_AT))
+    column = path_column(read_table(source, LOOKED_AT), images.ENDINGS)
     return None if column is None else f'the column "{column}" holds paths of images'
 
 

@@ -24,7 +24,7 @@ from lamina.data.parts import PART_NAMES, listed
 from lamina.data.recording_checks import LAYOUT, Found, checked, illness
 from lamina.data.rows import LOOKED_AT
 from lamina.data.table_files import Table, is_table, read_table
-from lamina.data.tables import column_of, missing_targets
+from lamina.data.tables import column_of, missing_targets, path_column
 from lamina.data.text_files import decoded
 from lamina.errors import DataError, OptionError
 
@@ -41,7 +41,7 @@ def recognised(source: Source) -> str | None:
         return "the folder has the layout of LJSpeech"
     if is_table(path):
         table = read_table(source, LOOKED_AT)
-        column = path_column(table)
+        column = path_column(table, ENDINGS)
         return None if column is None else f'the column "{column}" holds paths of recordings'
     for folder in _parts_of(path):
         if reason := recognised(replace(source, where=folder)):
@@ -103,18 +103,6 @@ def gather(inputs: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     for place, raw in enumerate(raws):
         column_of_raws[place] = raw
     return column_of_raws, np.array(where, dtype=object)
-
-
-def path_column(table: Table) -> str | None:
-    """The first column whose cells, nearly all, end like sound files; None when there is none."""
-    for name in table.frame.columns:
-        if table.frame.schema[name] == pl.String:
-            cells = table.frame[name].drop_nulls().str.strip_chars().str.to_lowercase()
-            cells = cells.filter(cells != "").head(1000)
-            named = cells.str.contains(r"\.(" + "|".join(ending[1:] for ending in sorted(ENDINGS)) + ")$")
-            if len(cells) and float(named.sum()) >= 0.95 * len(cells):
-                return name
-    return None
 
 
 # --- layouts ---
@@ -185,7 +173,7 @@ def _from_table(source: Source) -> Found:
 
 
 def _needed_column(table: Table) -> str:
-    column = path_column(table)
+    column = path_column(table, ENDINGS)
     if column is None:
         raise DataError(
             "no column holds paths of recordings.", table.name, f"Columns: {listed(table.frame.columns, 30)}."

@@ -5,6 +5,7 @@
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -169,6 +170,18 @@ def column_of(table: Table, name: str) -> pl.Series:
     if name not in table.frame.columns:
         raise unknown("column", name, table.frame.columns)
     return table.frame[name]
+
+
+def path_column(table: Table, endings: Collection[str]) -> str | None:
+    """The first column whose cells, nearly all, end like files of a kind; None when there is none."""
+    for name in table.frame.columns:
+        if table.frame.schema[name] == pl.String:
+            cells = table.frame[name].drop_nulls().str.strip_chars().str.to_lowercase()
+            cells = cells.filter(cells != "").head(1000)
+            named = cells.str.contains(r"\.(" + "|".join(ending[1:] for ending in sorted(endings)) + ")$")
+            if len(cells) and float(named.sum()) >= 0.95 * len(cells):
+                return name
+    return None
 
 
 def digests_of_table(frame: pl.DataFrame, kinds: list[Column]) -> np.ndarray:
