@@ -96,7 +96,7 @@ def _unclaimed(source: Source, names: list[str], wrong: list[tuple[str, DataErro
     """No task fits: what each that tried to read found wrong; where they agree, only that."""
     if len(wrong) == 1:
         return wrong[0][1]
-    what = "no task fits what is there: it takes class folders of images, images with boxes, a table, or texts."
+    what = "no task fits what is there: it takes class folders of images, images with boxes, recordings, a table, or texts."
     said = "".join(
         f" {name.replace('_', ' ').capitalize()}: {': '.join(filter(None, (error.where, error.what)))}"
         for name, error in wrong

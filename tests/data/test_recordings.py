@@ -61,6 +61,13 @@ def as_hugging_face(folder: Path) -> Path:
     return folder
 
 
+def as_loud_pairs(folder: Path) -> Path:
+    as_pairs(folder)
+    for file in (folder / "some").iterdir():
+        file.rename(file.with_suffix(file.suffix.upper()))
+    return folder
+
+
 def as_pairs(folder: Path) -> Path:
     write(folder, [f"some/{number}.wav" for number in range(4)])
     for number, text in enumerate(SAID):
@@ -68,7 +75,7 @@ def as_pairs(folder: Path) -> Path:
     return folder
 
 
-LAYOUTS: list[Callable[[Path], Path]] = [as_table, as_json_lines, as_ljspeech, as_hugging_face, as_pairs]
+LAYOUTS: list[Callable[[Path], Path]] = [as_table, as_json_lines, as_ljspeech, as_hugging_face, as_pairs, as_loud_pairs]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -138,7 +145,8 @@ def ill(tmp_path: Path) -> Data:
     return recordings.read(Source(table))
 
 
-def test_what_is_ill_is_found_by_name(tmp_path: Path) -> None:
+def test_what_is_ill_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lamina.data.recording_checks.FEWEST", 1)
     data = ill(tmp_path)
     found = {finding.kind: finding for finding in data.findings}
     assert {kind: finding.count for kind, finding in found.items()} == {
@@ -159,6 +167,10 @@ def test_what_was_found_is_remembered_until_a_file_changes(tmp_path: Path, monke
     assert heard == []
     monkeypatch.undo()
     soundfile.write(tmp_path / "clips/0.flac", np.zeros(8000), 8000)
+    with pytest.raises(DataError, match="only 3 of the 4 recordings can be used") as caught:
+        recordings.read(Source(table))
+    assert "1 are silent" in caught.value.remedy
+    monkeypatch.setattr("lamina.data.recording_checks.FEWEST", 1)
     assert [finding.kind for finding in recordings.read(Source(table)).findings] == ["recording.silent"]
 
 

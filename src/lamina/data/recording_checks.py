@@ -13,6 +13,7 @@ from lamina.data.data import Data
 from lamina.data.images import digests_of_files
 from lamina.data.parts import listed, single_class
 from lamina.data.remembered import key_of, recall, remember
+from lamina.data.split import FEWEST
 from lamina.errors import DataError
 from lamina.findings import Finding
 
@@ -77,9 +78,9 @@ def checked(found: Found, name: str) -> Data:
     findings = [*found.findings]
     for kind, (what, which, remedy) in ill.items():
         findings += illness(kind, f"{what}; they were left out", which, len(paths), remedy, MOST)
-    if not len(kept):
+    if len(kept) < min(FEWEST, len(paths)):
         raise DataError(
-            f"none of the {len(paths):,} recordings can be used.", broken[0] if broken else str(where[0]),
+            f"only {len(kept):,} of the {len(paths):,} recordings can be used.", broken[0] if broken else str(where[0]),
             "; ".join(f"{len(which):,} {what}" for what, which, _ in ill.values() if len(which)) + ".",
         )  # fmt: skip
     most = "are clipped: a thousandth of their samples, or more, is as large as can be"

@@ -47,7 +47,7 @@ def recognised(source: Source) -> str | None:
         if reason := recognised(replace(source, where=folder)):
             return f'in "{folder.name}", {reason}'
     if path.is_dir():
-        count = sum(1 for file in _sounds(path) if file.with_suffix(".txt").is_file())
+        count = sum(1 for file in _sounds(path) if _beside(file))
         return f"the folder holds {count:,} recordings beside their transcripts" if count else None
     return None
 
@@ -196,7 +196,7 @@ def _transcript_column(source: Source, table: Table, paths: str) -> str:
     raise DataError(
         f"no column is named as transcripts are ({listed(TRANSCRIPTS)}).",
         table.name,
-        f"Name it with --target. Columns: {listed(others, 30)}.",
+        f"Name it with --target. Other columns: {listed(others, 30) or 'none'}.",
     )
 
 
@@ -228,11 +228,10 @@ def _from_pairs(path: Path) -> Found:
     files = list(_sounds(path)) if path.is_dir() else []
     if not files:
         raise DataError("there is no recording in it.", str(path), LAYOUT)
-    paired = [file for file in files if file.with_suffix(".txt").is_file()]
-    alone = [str(file.relative_to(path)) for file in files if not file.with_suffix(".txt").is_file()]
-    texts = [" ".join(decoded(file.with_suffix(".txt")).split()) for file in paired]
-    alone += [str(file.relative_to(path)) for file, text in zip(paired, texts, strict=True) if not text]
-    kept = [(file.absolute(), text) for file, text in zip(paired, texts, strict=True) if text]
+    beside = {file: _beside(file) for file in files}
+    texts = {file: " ".join(decoded(text).split()) for file, text in beside.items() if text is not None}
+    alone = [str(file.relative_to(path)) for file in files if not texts.get(file)]
+    kept = [(file.absolute(), text) for file, text in texts.items() if text]
     if not kept:
         raise DataError("no recording has a transcript beside it.", str(path), LAYOUT)
     parts = []
@@ -256,6 +255,11 @@ def _from_pairs(path: Path) -> Found:
             )
         ),
     )
+
+
+def _beside(file: Path) -> Path | None:
+    """The text file beside a sound file."""
+    return next((text for ending in (".txt", ".TXT") if (text := file.with_suffix(ending)).is_file()), None)
 
 
 def _sounds(folder: Path) -> Iterator[Path]:
