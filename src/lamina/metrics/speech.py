@@ -159,10 +159,8 @@ def exhibits(outputs: Tensor, targets: Tensors, hearing: Hearing, known: Sequenc
         table = []
         for name in sorted(set(names)):
             mine = torch.tensor([other == name for other in names])
-            table.append([
-                name, int(mine.sum()), words.value(rows["words"][mine]), exact.value(rows["exact"][mine]),
-                "yes" if name in known else "no",
-            ])  # fmt: skip
+            scores = [round(metric.value(rows[kind][mine]), 3) for kind, metric in (("words", words), ("exact", exact))]
+            table.append([name, int(mine.sum()), *scores, "yes" if name in known else "no"])
         shared = sum(row[-1] == "yes" for row in table)
         explanation = f"{shared} of {len(table)} test speakers were heard in training" + (
             ", so the scores say little about a new voice: --group keeps speakers apart." if shared else "."
