@@ -58,6 +58,15 @@ def test_a_search_weighs_what_the_model_of_language_says(seed: int) -> None:
     assert found == max(known, key=worth)
 
 
+def test_what_an_opinion_remembers_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    scores, model = frames(rows(30, 6, 3)), NGrams.fit([np.array([0, 1, 2, 3, 4, 5, 0])], 4, 6)
+    found = ctc.search(scores, 16, ctc.Opinion(model, 0.5, 0.5))
+    monkeypatch.setattr(ctc, "REMEMBERED", 60)
+    small = ctc.Opinion(model, 0.5, 0.5)
+    assert ctc.search(scores, 16, small) == found
+    assert 0 < len(small._known) <= 10
+
+
 def test_a_search_can_beat_the_best_path() -> None:
     scores = torch.tensor([[[0.6, 0.4], [0.6, 0.4]]]).log()  # blank blank 0.36; but token 1 in three ways 0.64
     assert ctc.best_path(frames(scores)) == ()

@@ -29,6 +29,8 @@ UNLIKELY: Final = -9.0
 """Log-probability below which a token is not tried in a search."""
 SURE: Final = -1e-3
 """Log-probability of the blank from which on a search tries nothing else."""
+REMEMBERED: Final = 20_000_000
+"""Numbers that an opinion remembers, at most."""
 PIECE: Final = 1_500
 """Frames that are searched and aligned at once; longer recordings are cut in pauses."""
 
@@ -88,6 +90,8 @@ class Opinion:
         """(vocabulary,) what each token adds to a score after this context."""
         context = context[len(context) - self.model.order + 1 :] if len(context) >= self.model.order else context
         if context not in self._known:
+            if len(self._known) * self.model.vocabulary >= REMEMBERED:
+                self._known.clear()
             chances = self.model.probabilities(np.array(context, dtype=np.int64))
             self._known[context] = self.weight * np.log(chances) + self.bonus
         return self._known[context]
