@@ -49,4 +49,19 @@ class Recording:
     """How many bands of the mel scale there are."""
 
 
-Shape = Image | Table | Tokens | Recording
+@dataclass(frozen=True)
+class Canvas:
+    """Pictures to be made up: a module with two players. ``generator(noise, label)`` makes (batch, channels, side, side) floats
+    from -1 to 1; ``discriminator(image, label)`` gives (batch,) scores, the higher the more real; ``forward`` is the generator's.
+    """
+
+    channels: int
+    side: int
+    """Pixels."""
+    classes: int
+    """How many classes there are; 0 where pictures are made without."""
+    noise: int = 64
+    """Numbers that each picture is made from, of the standard normal distribution."""
+
+
+Shape = Image | Table | Tokens | Recording | Canvas
