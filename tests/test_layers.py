@@ -16,6 +16,8 @@ ctc
 baselines layers metrics
 data
 networks audit
+judge
+worth
 tasks
 find run execution optimizers
 machine
@@ -30,6 +32,7 @@ prepare
 training
 answers options terminal
 printing
+generating
 cli
 """
 """From the ground up; a folder stands for its files, which may import one another."""

@@ -8,6 +8,8 @@ the form of a network's: (examples, classes) log-probabilities, or (examples,) s
     linear, gradient_boosting       tables       inputs["numbers"] (examples, columns) float32, standardised and filled;
                                                  inputs["categories"] (examples, columns) int64 codes;
                                                  optional inputs["missing"] (examples, number columns) bool
+    mean_picture, normal_pixels     made pictures inputs["image"], inputs["wanted"] (examples,) classes; they give pictures,
+                                                 (examples, side, side, channels) uint8, of which the task makes outputs
     usual_boxes, nearest_boxes      detection    inputs["image"], inputs["size"]; targets["boxes"], padded, and "boxes_lengths";
                                                  outputs are those of metrics/detection.py
     unigram, kneser_ney             texts        inputs["tokens"], inputs["before"] (passages,) objects, each the token
@@ -48,6 +50,10 @@ BOOSTED_TREES: Final = 2_000
 """Most trees of ``gradient_boosting`` for classes: scikit-learn's 100 iterations up to 20 classes, then fewer."""
 MOST_TOKENS: Final = 20_000_000
 """The last training tokens of which n-grams are counted: some seconds per million, and up to 112 bytes each."""
+COMPONENTS: Final = 100
+"""Directions along which ``normal_pixels`` varies."""
+LEARNED_PICTURES: Final = 5_000
+"""Training pictures of a class from which pictures are made, at most."""
 USUAL: Final = 8
 """Boxes of each class that ``usual_boxes`` answers with."""
 USUAL_ROWS: Final = 20_000
@@ -109,6 +115,42 @@ def linear_on_pixels(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays
             losses.append(-float(guess.gather(1, torch.from_numpy(label[judged])[:, None]).mean()))
         penalty = PENALTIES[int(np.argmin(losses))]
     return _logistic(known, label, asked, classes, penalty)
+
+
+def mean_picture(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> np.ndarray:
+    """The mean of the training pictures of the class that is wanted."""
+    made = np.empty((_length(inputs), *train_inputs["image"][:1].shape[1:]), dtype=np.uint8)
+    for known, asked in _by_class(train_targets, inputs):
+        if len(asked) and len(known):
+            made[asked] = train_inputs["image"][known].mean(0).round()
+    return made
+
+
+def normal_pixels(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> np.ndarray:
+    """Pictures drawn from the normal distribution that has the mean and, along its ``COMPONENTS`` widest directions, the
+    variance of the training pictures of the class that is wanted."""
+    made = np.empty((_length(inputs), *train_inputs["image"][:1].shape[1:]), dtype=np.uint8)
+    generator = np.random.default_rng(0)
+    for known, asked in _by_class(train_targets, inputs):
+        if not len(asked) or not len(known):
+            continue
+        pixels = train_inputs["image"][known].reshape(len(known), -1).astype(np.float32)
+        mean = pixels.mean(0)
+        draws = torch.from_numpy((pixels - mean) / max(1.0, len(known) - 1) ** 0.5)
+        directions = min(COMPONENTS, *draws.shape)
+        torch.manual_seed(0)
+        _, widths, vectors = torch.svd_lowrank(draws, q=directions)
+        numbers = generator.standard_normal((len(asked), directions)).astype(np.float32)
+        drawn = mean + (numbers * widths.numpy()) @ vectors.numpy().T
+        made[asked] = drawn.round().clip(0, 255).reshape(-1, *made.shape[1:])
+    return made
+
+
+def _by_class(train_targets: Arrays, inputs: Arrays) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Of each class, training examples, some thousands at most, and the examples for which it is wanted."""
+    label, wanted = train_targets["label"], np.asarray(inputs["wanted"])
+    for kind in range(int(max(label.max(), wanted.max(initial=0))) + 1):
+        yield np.flatnonzero(label == kind)[:LEARNED_PICTURES], np.flatnonzero(wanted == kind)
 
 
 def linear(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any]) -> Tensor:

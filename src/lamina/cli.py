@@ -22,6 +22,7 @@ from lamina.options import (
     Group,
     Json,
     Layout,
+    MadeInto,
     MaybeData,
     Precision,
     RunPath,
@@ -36,7 +37,7 @@ from lamina.options import (
     with_plan,
     with_sampling,
 )
-from lamina.printing import fail, list_files, print_json, show, summary, write_texts
+from lamina.printing import fail, list_files, print_json, show, summary
 
 DEMO_SECONDS = 30.0  # up to the end of training
 
@@ -191,22 +192,26 @@ def predict(
 @with_sampling
 def generate(
     run: RunPath,
-    prompt: Annotated[list[str] | None, typer.Option(help="What is continued; repeatable.")] = None,
-    samples: Annotated[int, typer.Option(help="Texts per prompt.", min=1)] = 1,
+    prompt: Annotated[list[str] | None, typer.Option(help="What is continued, or a class; repeatable.")] = None,
+    samples: Annotated[int, typer.Option("--samples", "-n", help="Texts or pictures per prompt.", min=1)] = 1,
+    out: MadeInto = None,
     as_json: Json = False,
     *,
     wish: dict[str, Any],
 ) -> None:
-    """Let a RUN write: continue each prompt, to the terminal as it comes.
+    """Let a RUN write or paint: continue each prompt, to the terminal as it comes; or make pictures.
 
     Example: lamina generate runs/book-1 --prompt "It was a dark" --tokens 300
     """
+    from lamina.generating import write_made
     from lamina.model import load
     from lamina.sampling import Sampling
+    from lamina.terminal import watching
 
     prompts = [text for text in prompt or [""] for _ in range(samples)]
     chosen = Sampling(**wish)
-    write_texts(prompts, load(run).generation(prompts, chosen), str(run), as_json)
+    with watching(as_json or out is None) as watch:
+        write_made(prompts, load(run).generation(prompts, chosen), out, str(run), as_json, watch)
 
 
 @app.command()

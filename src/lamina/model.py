@@ -30,7 +30,7 @@ from lamina.prove import prove
 from lamina.recipe import Recipe
 from lamina.run import FORMAT, Run, to_json_text
 from lamina.sampling import Sampling
-from lamina.tasks.task import Answer, Facts, Task
+from lamina.tasks.task import Answer, Facts, Piece, Task
 
 AT_ONCE = 512  # examples that predict encodes together
 
@@ -125,15 +125,23 @@ class Model:
         store = encoded(self.task, self.facts, every, report, source.name)
         return self.prove(every, store, f"on-{source.name}", 0)  # never the name of the run's own proof
 
-    def generate(self, *prompts: str, wish: Sampling | None = None) -> list[str]:
-        """Continue each prompt, or an empty one; what comes after it. Raises OptionError where the task makes up nothing."""
-        written = [""] * max(1, len(prompts))
-        for pieces in self.generation(prompts, wish or Sampling()):
-            written = [text + piece for text, piece in zip(written, pieces, strict=True)]
-        return written
+    def generate(self, *prompts: str, wish: Sampling | None = None) -> list[Any]:
+        """Make something up for each prompt, or for an empty one.
 
-    def generation(self, prompts: Sequence[str], wish: Sampling) -> Iterator[list[str]]:
-        """What ``generate`` writes, piece by piece as it comes: one piece per prompt."""
+        Returns:
+            Of each, what comes after it; or a picture of the class that it names, (height, width, 1 or 3) uint8.
+
+        Raises:
+            OptionError: the task makes up nothing, or cannot make that.
+        """
+        made: dict[int, Any] = dict.fromkeys(range(max(1, len(prompts))), "")
+        for pieces in self.generation(prompts, wish or Sampling()):
+            for index, piece in pieces.items():
+                made[index] = made[index] + piece if isinstance(piece, str) else piece.pixels
+        return list(made.values())
+
+    def generation(self, prompts: Sequence[str], wish: Sampling) -> Iterator[dict[int, Piece]]:
+        """What ``generate`` makes, piece by piece as it comes, by the number of the prompt."""
         return self.task.generate(self.network, self.facts, list(prompts) or [""], wish)
 
     def explain(self) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from lamina.plan import Plan
 from lamina.sampling import Sampling
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+MadeInto = Annotated[
+    Path | None, typer.Option("--out", help="Of pictures a .png file for all, or a folder; of texts a .txt file.")
+]
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run's directory, such as runs/flowers-1.", show_default=False)
 ]

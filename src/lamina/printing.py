@@ -2,7 +2,6 @@
 
 import ast
 import sys
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,26 +36,6 @@ def summary(model: "Model", result: dict[str, Any], part: str, seconds: float, a
         return
     next_step = "lamina generate {}" if model.generates else "lamina predict {} INPUT..."
     show_summary(model.path, result, part, findings, seconds, next_step)
-
-
-def write_texts(prompts: Sequence[str], pieces: Iterable[list[str]], run: str, as_json: bool) -> None:
-    """What a run writes: a single text as it comes, several one after the other, or one JSON object."""
-    written = list(prompts)
-    alone = len(prompts) == 1 and not as_json
-    if alone:
-        sys.stdout.write(prompts[0])
-    for some in pieces:
-        written = [text + piece for text, piece in zip(written, some, strict=True)]
-        if alone:
-            sys.stdout.write(some[0])
-            sys.stdout.flush()
-    if as_json:
-        texts = [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, written, strict=True)]
-        print_json({"run": run, "texts": texts})
-    elif alone:
-        sys.stdout.write("\n")
-    else:
-        sys.stdout.write(f"\n{'-' * 40}\n".join(text.strip("\n") for text in written) + "\n")
 
 
 def list_files(kind: Literal["tasks", "networks"], as_json: bool) -> None:

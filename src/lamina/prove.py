@@ -22,7 +22,7 @@ from lamina.exhibits import Exhibit, Gallery, to_json
 from lamina.metrics.metric import Metric, Score, scores
 from lamina.metrics.paired import LEVEL, paired
 from lamina.run import Run
-from lamina.tasks.task import Facts, Task
+from lamina.tasks.task import Facts, Judged, Task
 from lamina.writing import number
 
 MISTAKES = 12
@@ -72,7 +72,11 @@ def prove(
     part = ""
     if len(seen) < len(known):
         part = f" The baselines learned from {100 * len(seen) / len(known):.1f} % of the training examples."
-    exhibits = [*task.exhibits(found.outputs, found.targets, facts), *_mistakes(task, facts, data, examples, found)]
+    judged = Judged(network, store, known, rows)
+    exhibits = [
+        *task.exhibits(found.outputs, found.targets, facts, judged),
+        *_mistakes(task, facts, data, examples, found),
+    ]
     result = {
         "part": name,
         "examples": len(rows),
@@ -170,7 +174,10 @@ def _arrays(columns: Columns, rows: Tensor) -> Arrays:
 
 def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found: Evaluation) -> list[Exhibit]:
     """The examples that the first lower-is-better metric ranks as the worst; where there are answers, the wrong ones."""
-    ranking = next((found.rows[key][:, 0] for key, m in task.metrics(facts).items() if m.better == "lower"), None)
+    metrics = task.metrics(facts).items()
+    ranking = next(
+        (found.rows[key][:, 0] for key, metric in metrics if metric.better == "lower" and metric.ranks), None
+    )
     if ranking is None or not len(ranking):
         return []
     said = task.decode(found.outputs, facts)

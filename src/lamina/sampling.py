@@ -1,4 +1,4 @@
-"""Sampling: how the next token is drawn from what a network says of it.
+"""Sampling: how a network makes something up; above all, how the next token is drawn from what it says of it.
 
 In go logits and what was said before; out comes one token per text.
 """
@@ -13,31 +13,37 @@ if TYPE_CHECKING:  # the command line reads the options before it is known wheth
     import torch
     from torch import Tensor
 
+TEXT_TEMPERATURE = 0.8
+
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to continue a text; each docstring is the command line's help."""
+    """How to make something up; each docstring is the command line's help."""
 
     tokens: int = 200
     """Most tokens that are added."""
-    temperature: float = 0.8
-    """Below 1 likely tokens become likelier; 0 takes the likeliest each time."""
+    temperature: float | None = None
+    """Below 1 likely tokens become likelier, and 0 takes the likeliest each time: 0.8 for texts. Pictures become more usual and
+    less various: 1 for pictures."""
     top_k: int = 0
     """Only this many of the likeliest tokens may come; 0 for all (Fan et al. 2018)."""
     top_p: float = 1.0
     """Only the likeliest tokens that together have this probability may come (Holtzman et al. 2020)."""
     repetition: float = 1.0
     """Above 1, tokens that came already get less likely (Keskar et al. 2019)."""
+    between: int = 0
+    """Pictures on the way from each that is drawn to the next."""
     seed: int = 0
-    """Of the draws; each of several texts has its own, so that it does not depend on how many there are."""
+    """Of the draws; each of several texts or pictures has its own, so that it does not depend on how many there are."""
 
     def __post_init__(self) -> None:
         rules = {
             "tokens": (self.tokens >= 1, "at least 1"),
-            "temperature": (0 <= self.temperature < float("inf"), "0 or more"),
+            "temperature": (self.temperature is None or 0 <= self.temperature < float("inf"), "0 or more"),
             "top_k": (self.top_k >= 0, "0 or more"),
             "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
             "repetition": (1 <= self.repetition < float("inf"), "1 or more"),
+            "between": (self.between >= 0, "0 or more"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:
@@ -75,9 +81,10 @@ def draw(logits: "Tensor", said: "Tensor", wish: Sampling, generators: "Sequence
         came[:, 0] &= (said == 0).any(1)  # what is not there was marked as token 0
         lowered = torch.where(logits > 0, logits / wish.repetition, logits * wish.repetition)
         logits = torch.where(came, lowered, logits)
-    if wish.temperature == 0:
+    temperature = TEXT_TEMPERATURE if wish.temperature is None else wish.temperature
+    if temperature == 0:
         return logits.argmax(1)
-    probabilities = (logits / wish.temperature).softmax(1)
+    probabilities = (logits / temperature).softmax(1)
     ordered, tokens = probabilities.sort(dim=1, descending=True, stable=True)
     before = ordered.cumsum(1) - ordered  # probability of all that are likelier
     if wish.top_p < 1:

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from lamina.data.mirror import mirror_trial
+from lamina.data.mirror import mirror_trial, symmetry_trial
 
 
 def test_digits_are_not_mirrored() -> None:
@@ -37,3 +37,14 @@ def test_where_nothing_can_be_told_images_are_mirrored_and_it_is_said() -> None:
     mirror, why = mirror_trial(noise, np.arange(200) % 4)
     assert mirror
     assert "too little to tell" in why
+
+
+def test_pictures_that_all_point_one_way_are_not_mirrored_where_pictures_shall_be_made() -> None:
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 100, (300, 16, 16, 1), dtype=np.uint8)
+    assert symmetry_trial(noise)[0]
+    pointing = noise.copy()
+    pointing[:, 6:10, :6] += 100
+    mirror, why = symmetry_trial(pointing)
+    assert not mirror
+    assert "mirrored" in why

@@ -105,7 +105,7 @@ def written(
 ) -> list[str]:
     texts = [""] * len(prompts)
     for pieces in task.generate(network, facts, prompts, wish):
-        texts = [text + piece for text, piece in zip(texts, pieces, strict=True)]
+        texts = [text + str(pieces[index]) for index, text in enumerate(texts)]
     return texts
 
 
@@ -223,7 +223,7 @@ def test_what_training_never_saw_is_shown_by_itself(read: tuple[LanguageModellin
     task, _, facts = read
     network = network_of("lstm", task, facts)
     outputs = scored(network, task, facts, [Passage("The \u4e00\u4e00", "", True, False)])
-    (exhibit,) = task.exhibits(outputs, {}, facts)
+    (exhibit,) = task.exhibits(outputs, {}, facts, None)
     assert exhibit.rows[-1][:3] == ["unknown: none in training", 2, pytest.approx(2 / 6)]  # type: ignore[union-attr]
 
 

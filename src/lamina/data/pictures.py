@@ -108,6 +108,18 @@ def sheet(pixels: np.ndarray, columns: int = 8, cell: int = 96) -> bytes:
     return stream.getvalue()
 
 
+def write_digits(path: Path) -> Source:
+    """The 1,797 handwritten digits that scikit-learn ships (Alpaydin & Kaynak 1998), as PNG files in class folders."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for index, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+        file = path / "digits" / str(label) / f"{index:04d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png((pixels[:, :, None] * (255 / 16)).round().astype(np.uint8)))
+    return Source(path / "digits")
+
+
 def _single(array: np.ndarray) -> bool:
     """Whether a 3-dimensional array is one colour picture rather than several grey ones."""
     return array.ndim == 3 and array.shape[2] in (3, 4)

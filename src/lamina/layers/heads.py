@@ -45,16 +45,18 @@ class ImageClassifier(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits, (batch, classes), of pictures as stored, (batch, side, side, channels) uint8, or augmented,
         (batch, side, side, channels) floats between 0 and 255."""
-        pixels = image.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)  # (batch, channels, side, side)
-        scaled = (pixels.to(self.mean.dtype) - self.mean) / self.deviation
+        logits: Tensor = self.head(self.features(image))
         if self.training or not self.mirror:
-            return self._logits(scaled)
-        both = torch.stack((self._logits(scaled), self._logits(scaled.flip(3))))  # (2, batch, classes)
+            return logits
+        both = torch.stack((logits, self.head(self.features(image.flip(2)))))  # (2, batch, classes)
         return both.float().softmax(2).mean(0).clamp_min(1e-12).log()
 
-    def _logits(self, scaled: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.pool(self.backbone(scaled)).flatten(1))
-        return logits
+    def features(self, image: Tensor) -> Tensor:
+        """What the linear layer sees of pictures, (batch, width)."""
+        pixels = image.permute(0, 3, 1, 2).contiguous(memory_format=self.memory_format)  # (batch, channels, side, side)
+        scaled = (pixels.to(self.mean.dtype) - self.mean) / self.deviation
+        features: Tensor = self.pool(self.backbone(scaled)).flatten(1)
+        return features
 
 
 def pixel_scale(backbone: nn.Module, mean: list[float], deviation: list[float]) -> tuple[list[float], list[float]]:

@@ -51,8 +51,11 @@ class Recording:
 
 @dataclass(frozen=True)
 class Canvas:
-    """Pictures to be made up: a module with two players. ``generator(noise, label)`` makes (batch, channels, side, side) floats
-    from -1 to 1; ``discriminator(image, label)`` gives (batch,) scores, the higher the more real; ``forward`` is the generator's.
+    """Pictures to be made up: a module with two players.
+
+    ``generator(noise, label)`` makes (batch, channels, side, side) floats from -1 to 1; ``discriminator(image, label)`` gives
+    (batch,) scores, the higher the more real, and its ``of_each_class(image)`` those for each class; ``forward`` is the
+    generator's.
     """
 
     channels: int

@@ -41,6 +41,11 @@ class Metric(ABC):
     """Which direction is good."""
     share: bool = False
     """Whether the value is the share of examples that have a property (then an all-or-none result has an interval)."""
+    drifts: bool = False
+    """Whether a resample, which has fewer different examples than the sample, has a worse value on average: then the interval
+    is moved back by as much (the bias correction of Efron & Tibshirani 1993, section 10.4)."""
+    ranks: bool = True
+    """Whether the first number that is kept of an example says how wrong the answer was."""
 
     @abstractmethod
     def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
@@ -113,6 +118,8 @@ def _interval(metric: Metric, value: float, sampled: Tensor, units: int) -> Scor
     sampled = sampled[~torch.isnan(sampled)]
     if len(sampled) == 0 or (units < 2 and not metric.share):
         return Score(value, float("nan"), float("nan"))
+    if metric.drifts:
+        sampled = sampled - (sampled.mean() - value)
     low, high = torch.quantile(sampled, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     if metric.share and low == high:
         low, high = wilson(value, units)

@@ -3,15 +3,18 @@
 generator       noise (and a class) → a picture; it is right when the discriminator takes the picture for a real one
 discriminator   a picture (and its class) → a score; the higher, the more real
 
-Both are residual networks without any normalisation, as in R3GAN (Huang et al. 2024, arXiv:2501.05441): its relativistic loss with
-two gradient penalties is stable without. Each block adds two convolutions, of which the second starts at zero (Zhang et al. 2019,
-arXiv:1901.09321), so that both players begin as shallow networks. Grids grow and shrink by bilinear interpolation, which
-leaves no checkerboard (Odena et al. 2016; Karras et al. 2019, arXiv:1812.04948). A class comes to the generator beside the
-noise, and to the discriminator as a direction on which its features are projected (Miyato & Koyama 2018, arXiv:1802.05637).
+Both are residual networks without any normalisation, as in R3GAN (Huang et al. 2024, arXiv:2501.05441): its relativistic
+loss with two gradient penalties is stable without. Each block adds two convolutions, of which the second starts at zero (Zhang
+et al. 2019, arXiv:1901.09321), so that both players begin as shallow networks. Four pixels are one cell of the widest grid (the
+shuffle of Shi et al. 2016, arXiv:1609.05158): on the pixels themselves a convolution costs most and says least. Grids grow and
+shrink by interpolation, which leaves no checkerboard (Odena et al. 2016; Karras et al. 2019, arXiv:1812.04948). A class comes
+to the generator beside the noise, and to the discriminator as a direction on which its features are projected (Miyato & Koyama
+2018, arXiv:1802.05637).
 """
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -23,22 +26,24 @@ from lamina.plan import Plan
 
 @dataclass(frozen=True)
 class Size:
-    """Channels of the smallest grid, halved with each doubling of it, of the largest grid at least; and blocks on each grid."""
+    """Channels of the widest grid, doubled with each halving of it, up to those of the smallest; and blocks on each grid."""
 
-    widest: int
     narrowest: int
+    widest: int
     blocks: int
 
 
 takes = Canvas
 SIZES = {
-    "tiny": Size(32, 16, 1),
-    "small": Size(128, 32, 1),
-    "medium": Size(256, 48, 1),
-    "large": Size(384, 64, 2),
+    "tiny": Size(16, 64, 1),
+    "small": Size(32, 128, 1),
+    "medium": Size(64, 256, 1),
+    "large": Size(96, 384, 2),
 }
+SMALLEST = 8  # cells a side from which a grid is halved once more
 SLOPE = 0.2  # of the rectifiers below zero
 CLASS = 32  # numbers that stand for a class, beside the noise
+PIXELS = 2  # a cell of the widest grid is a square of so many pixels a side
 
 
 class Block(nn.Module):
@@ -58,17 +63,18 @@ class Block(nn.Module):
 
 
 class Generator(nn.Module):
-    """From noise to a picture, from the smallest grid to the largest."""
+    """From noise to a picture, from the smallest grid to the widest."""
 
     def __init__(self, shape: Canvas, size: Size, dropout: float) -> None:
         super().__init__()
+        self.side = shape.side
         self.grids, widths = stages(shape.side, size)
         self.classes = nn.Embedding(shape.classes, CLASS) if shape.classes else None
         self.into = nn.Linear(shape.noise + (CLASS if shape.classes else 0), widths[0] * self.grids[0] ** 2)
-        self.widen = nn.ModuleList(convolution(*pair, 1) for pair in zip(widths[:-1], widths[1:], strict=True))
+        self.widen = nn.ModuleList(convolution(*pair, 1) for pair in pairwise(widths))
         self.stages = nn.ModuleList(nn.Sequential(*[Block(width) for _ in range(size.blocks)]) for width in widths)
         self.dropout = nn.Dropout2d(dropout)
-        self.out = convolution(widths[-1], shape.channels, 3)
+        self.out = convolution(widths[-1], shape.channels * PIXELS**2, 3)
 
     def forward(self, noise: Tensor, label: Tensor) -> Tensor:
         """(batch, noise) and (batch,) classes → (batch, channels, side, side), from -1 to 1."""
@@ -77,22 +83,26 @@ class Generator(nn.Module):
         grid = self.into(noise).unflatten(1, (-1, self.grids[0], self.grids[0]))
         for place, stage in enumerate(self.stages):
             if place:  # the narrower one is interpolated
-                grid = resized(self.widen[place - 1](grid), self.grids[place])
+                side = self.grids[place]
+                grid = self.widen[place - 1](grid)
+                grid = functional.interpolate(grid, size=(side, side), mode="bilinear", align_corners=False)
             grid = stage(grid)
-        found: Tensor = self.out(self.dropout(functional.leaky_relu(grid, SLOPE))).tanh()
+        cells = self.out(self.dropout(functional.leaky_relu(grid, SLOPE)))
+        found: Tensor = functional.pixel_shuffle(cells, PIXELS)[:, :, : self.side, : self.side].tanh()
         return found
 
 
 class Discriminator(nn.Module):
-    """From a picture to a score, from the largest grid to the smallest."""
+    """From a picture to a score, from the widest grid to the smallest."""
 
     def __init__(self, shape: Canvas, size: Size, dropout: float) -> None:
         super().__init__()
         grids, widths = stages(shape.side, size)
         self.grids, widths = grids[::-1], widths[::-1]
+        self.margin = self.grids[0] * PIXELS - shape.side
         self.width = 2 * widths[-1]
-        self.into = convolution(shape.channels, widths[0], 3)
-        self.widen = nn.ModuleList(convolution(*pair, 1) for pair in zip(widths[:-1], widths[1:], strict=True))
+        self.into = convolution(shape.channels * PIXELS**2, widths[0], 3)
+        self.widen = nn.ModuleList(convolution(*pair, 1) for pair in pairwise(widths))
         self.stages = nn.ModuleList(nn.Sequential(*[Block(width) for _ in range(size.blocks)]) for width in widths)
         self.dropout = nn.Dropout(dropout)
         self.join = nn.Linear(widths[-1] * self.grids[-1] ** 2, self.width)
@@ -101,10 +111,12 @@ class Discriminator(nn.Module):
 
     def features(self, image: Tensor) -> Tensor:
         """(batch, channels, side, side) from -1 to 1 → (batch, width)."""
-        grid = self.into(image)
+        if self.margin:
+            image = functional.pad(image, (0, self.margin, 0, self.margin), mode="replicate")
+        grid = self.into(functional.pixel_unshuffle(image, PIXELS))
         for place, stage in enumerate(self.stages):
             if place:
-                grid = self.widen[place - 1](resized(grid, self.grids[place]))
+                grid = functional.adaptive_avg_pool2d(self.widen[place - 1](grid), self.grids[place])
             grid = stage(grid)
         joined = self.join(functional.leaky_relu(grid, SLOPE).flatten(1))
         found: Tensor = self.dropout(functional.leaky_relu(joined, SLOPE))
@@ -116,7 +128,17 @@ class Discriminator(nn.Module):
         score: Tensor = self.score(features)[:, 0]
         if self.classes is None:
             return score
-        return score + (features * self.classes(label)).sum(1) / math.sqrt(self.width)
+        kind: Tensor = (features * self.classes(label)).sum(1)
+        return score + kind / math.sqrt(self.width)
+
+    def of_each_class(self, image: Tensor) -> Tensor:
+        """(batch, channels, side, side) → (batch, classes) scores, as if it were of each class; one without."""
+        features = self.features(image)
+        scores: Tensor = self.score(features)  # (batch, 1)
+        if self.classes is None:
+            return scores
+        kinds: Tensor = functional.linear(features, self.classes.weight)  # (batch, classes)
+        return scores + kinds / math.sqrt(self.width)
 
 
 class Network(nn.Module):
@@ -135,11 +157,12 @@ class Network(nn.Module):
 
 
 def stages(side: int, size: Size) -> tuple[list[int], list[int]]:
-    """Grids from 4 to 7 cells a side up to the picture's, and the channels on each."""
-    grids = [side]
-    while grids[0] >= 8:
+    """Grids from 4 to 7 cells a side up to one for every four pixels, and the channels on each."""
+    grids = [-(-side // PIXELS)]
+    while grids[0] >= SMALLEST:
         grids.insert(0, -(-grids[0] // 2))
-    return grids, [max(size.narrowest, size.widest >> place) for place in range(len(grids))]
+    widths = [min(size.widest, size.narrowest << halvings) for halvings in range(len(grids))]
+    return grids, widths[::-1]
 
 
 def convolution(channels: int, width: int, side: int) -> nn.Conv2d:
@@ -150,13 +173,6 @@ def convolution(channels: int, width: int, side: int) -> nn.Conv2d:
     return made
 
 
-def resized(grid: Tensor, side: int) -> Tensor:
-    """The grid at another side; smaller ones are averaged, so that nothing aliases."""
-    if grid.shape[2] > side:
-        return functional.adaptive_avg_pool2d(grid, side)
-    return functional.interpolate(grid, size=(side, side), mode="bilinear", align_corners=False)
-
-
 def default_size(shape: Canvas, examples: int) -> str:
     """By the number of pictures, and their side: a large discriminator learns few pictures by heart."""
     return "tiny" if examples < 500 else "small" if examples < 100_000 or shape.side <= 32 else "medium"
@@ -165,8 +181,8 @@ def default_size(shape: Canvas, examples: int) -> str:
 def plan(shape: Canvas, examples: int) -> Plan:
     """Adam without momentum, since the other player moves, too; the generator is averaged over its last thousand steps."""
     return Plan(
-        max(10, min(400, round(400_000 / max(1, examples)))), None, 64, optimizer="adamw", lr=5e-4, weight_decay=0.0, momentum=0.0,
-        schedule="one-cycle", warmup=0.05, ema=0.999,
+        max(10, min(400, round(600_000 / max(1, examples)))), None, 64, optimizer="adamw", lr=2e-3, weight_decay=0.0,
+        momentum=0.0, schedule="one-cycle", warmup=0.05, ema=0.999,
     )  # fmt: skip
 
 

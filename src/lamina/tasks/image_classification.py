@@ -29,7 +29,7 @@ from lamina.layers.heads import ImageClassifier
 from lamina.layers.shapes import Image
 from lamina.metrics import classification
 from lamina.metrics.metric import Metric
-from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Judged, Shown, Task
 
 SAMPLE = 1000  # images from which side, channels, mean, deviation and mirroring are learned
 PICTURE = 48  # side up to which images are small pictures, of centred things; larger ones are photographs
@@ -170,7 +170,7 @@ class ImageClassification(Task):
         """The most frequent class, and logistic regression on small pixels."""
         return {"majority_class": baselines.majority, "linear_on_pixels": baselines.linear_on_pixels}
 
-    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts, judged: Judged) -> list[Exhibit]:
         """Confusion matrix, scores per class, and how far probabilities can be believed."""
         return classification.exhibits(outputs, targets, facts["classes"])
 
@@ -190,14 +190,7 @@ class ImageClassification(Task):
 
     def tiny(self, path: Path) -> Source:
         """The 1,797 handwritten digits of 8 × 8 pixels that scikit-learn ships (Alpaydin & Kaynak 1998), as PNG files."""
-        from sklearn.datasets import load_digits
-
-        digits = load_digits()
-        for index, (pixels, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-            file = path / "digits" / str(label) / f"{index:04d}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(pictures.png((pixels[:, :, None] * (255 / 16)).round().astype(np.uint8)))
-        return Source(path / "digits")
+        return pictures.write_digits(path)
 
 
 def _encode(raws: Raws, side: int, channels: int) -> Arrays:

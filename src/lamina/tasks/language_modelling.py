@@ -34,7 +34,7 @@ from lamina.layers.shapes import Tokens
 from lamina.metrics import language
 from lamina.metrics.metric import Metric
 from lamina.sampling import Sampling, draw, generators
-from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Judged, Piece, Shown, Task
 
 RANKS = (10, 100, 1_000, 10_000)  # of tokens by frequency, at which a class of tokens ends
 FREQUENT = 2  # the last class of tokens with which each training step compares: the 1,000 most frequent
@@ -176,7 +176,7 @@ class LanguageModelling(Task):
         words = facts["vocabulary"]["kind"] == "words"
         return {"unigram": baselines.unigram, "n-gram_model": baselines.kneser_ney(5 if words else 7)}
 
-    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts, judged: Judged) -> list[Exhibit]:
         """Scores by how frequent tokens are."""
         return language.by_frequency(outputs, facts["class_names"])
 
@@ -189,16 +189,22 @@ class LanguageModelling(Task):
     def samples(self, network: nn.Module, facts: Facts) -> list[Shown]:
         """A text that the network writes by itself."""
         wish = Sampling(tokens=SAMPLE[facts["vocabulary"]["kind"]])
-        return [{"text": "".join(piece[0] for piece in self.generate(network, facts, [""], wish)).strip("\n")}]
+        return [
+            {"text": "".join(cast(str, pieces[0]) for pieces in self.generate(network, facts, [""], wish)).strip("\n")}
+        ]
 
-    def generate(self, network: nn.Module, facts: Facts, prompts: Sequence[str], wish: Sampling) -> Iterator[list[str]]:
+    def generate(
+        self, network: nn.Module, facts: Facts, prompts: Sequence[str], wish: Sampling
+    ) -> Iterator[dict[int, Piece]]:
         """Continue each prompt, token by token, until its end is drawn or there are as many as were wished.
 
         The texts advance together: a token that a longer prompt has already is taken, not drawn.
 
         Raises:
-            OptionError: a prompt holds half of a character.
+            OptionError: a prompt holds half of a character, or something is wished for that only pictures have.
         """
+        if wish.between:
+            raise OptionError("texts have nothing between them.", "--between", "Leave it out.")
         vocabulary = _vocabulary(facts)
         for prompt in prompts:
             try:
@@ -224,12 +230,15 @@ class LanguageModelling(Task):
 
 def _written(
     network: LanguageModel, vocabulary: Vocabulary, prompts: Sequence[str], wish: Sampling
-) -> Iterator[list[str]]:
+) -> Iterator[dict[int, Piece]]:
     """What can be read of each text after each token."""
     given = [[END, *ids.tolist()] for ids in vocabulary.encode([prompt or "\n" for prompt in prompts])]
     written = [Writing(vocabulary, ids[1:]) for ids in given]
     for added in _continued(network, given, wish):
-        yield ["" if token is None else text.add(token) for text, token in zip(written, added, strict=True)]
+        yield {
+            index: "" if token is None else text.add(token)
+            for index, (text, token) in enumerate(zip(written, added, strict=True))
+        }
 
 
 @torch.inference_mode()

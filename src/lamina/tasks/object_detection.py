@@ -34,7 +34,7 @@ from lamina.layers.shapes import Image
 from lamina.metrics import detection
 from lamina.metrics.metric import Metric
 from lamina.networks import pretrained
-from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Judged, Shown, Task
 
 SAMPLE = 500  # images from which side, channels, mean and deviation are learned
 SIDES = (224, 320, 416, 512)  # of the square that the network sees, in pixels
@@ -211,7 +211,7 @@ class ObjectDetection(Task):
         """The boxes that are most usual, wherever an image is from; and those of the most similar training image."""
         return {"usual_boxes": baselines.usual_boxes, "boxes_of_the_nearest_image": baselines.nearest_boxes}
 
-    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts, judged: Judged) -> list[Exhibit]:
         """Scores per class, recall by size, and what is taken for what."""
         return detection.exhibits(outputs, targets, facts["classes"], _threshold(facts))
 

@@ -37,7 +37,7 @@ from lamina.layers.recogniser import Recogniser
 from lamina.layers.shapes import Recording
 from lamina.metrics import speech
 from lamina.metrics.metric import Metric
-from lamina.tasks.task import Answer, Baseline, Claim, Facts, Shown, Task
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Judged, Shown, Task
 
 SURVEYED = 500  # recordings from whose headers the rate is chosen
 LOW_RATE, RATE = 8000, 16000  # samples per second: of telephones, and what speech needs
@@ -219,7 +219,7 @@ class SpeechRecognition(Task):
             "linear_on_mean_spectra": spoken.linear_on_mean_spectra,
         }
 
-    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts, judged: Judged) -> list[Exhibit]:
         """What is taken for what, and the scores of each speaker."""
         return speech.exhibits(outputs, targets, transcribing.hearing(facts), facts["speakers"])
 

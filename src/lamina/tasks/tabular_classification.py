@@ -24,7 +24,7 @@ from lamina.layers.heads import TableHead
 from lamina.layers.shapes import Table
 from lamina.metrics import classification
 from lamina.metrics.metric import Metric
-from lamina.tasks.task import Answer, Baseline, Claim, Facts, Task
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Judged, Task
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,6 @@ class TabularClassification(Task):
             "gradient_boosting": baselines.gradient_boosting,
         }
 
-    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts, judged: Judged) -> list[Exhibit]:
         """Confusion matrix, scores per class, and how far probabilities can be believed."""
         return classification.exhibits(outputs, targets, facts["classes"])

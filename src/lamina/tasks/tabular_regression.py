@@ -24,7 +24,7 @@ from lamina.layers.heads import TableHead
 from lamina.layers.shapes import Table
 from lamina.metrics import regression
 from lamina.metrics.metric import Metric
-from lamina.tasks.task import Answer, Baseline, Claim, Facts, Task
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Judged, Task
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class TabularRegression(Task):
             "gradient_boosting": baselines.gradient_boosting,
         }
 
-    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts, judged: Judged) -> list[Exhibit]:
         """Predicted against true values."""
         target = facts["target"]
         return [regression.predicted_against_true(outputs, targets, target["mean"], target["deviation"])]

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -35,6 +35,31 @@ Shown = dict[str, Any]
 Where truth and answer are shown, too, ``caption`` says what is to be seen."""
 Baseline = Callable[[Arrays, Arrays, Arrays, Facts], Tensor]
 """(training inputs, training targets, inputs, facts) -> outputs for ``inputs``, in the form of the network's."""
+
+
+class Picture(NamedTuple):
+    """A picture that was made."""
+
+    pixels: np.ndarray
+    """(height, width, 1 or 3) uint8."""
+    kind: str
+    """Its class; "" where there are none."""
+
+
+Piece = str | Picture
+"""What a network makes up at a time: some letters of a text, or a picture."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What an evaluation was of, for exhibits that ask more than its outputs."""
+
+    network: nn.Module
+    store: Store
+    train: Tensor
+    """Rows of the store that trained; none where other data than the run's own are judged."""
+    rows: Tensor
+    """Rows that were judged, in the order of the outputs."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +166,7 @@ class Task(ABC):
         """What the network must beat: a trivial one first, then strong simple ones."""
         return {}
 
-    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts) -> list[Exhibit]:
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts, judged: Judged) -> list[Exhibit]:
         """What an evaluation shows beside its scores, such as a confusion matrix."""
         return []
 
@@ -168,8 +193,10 @@ class Task(ABC):
         """What the network makes up after an epoch, where the task is to generate: the same request each time."""
         return []
 
-    def generate(self, network: nn.Module, facts: Facts, prompts: Sequence[str], wish: Sampling) -> Iterator[list[str]]:
-        """Continue each prompt, piece by piece: what comes is added to the end of each. Raises OptionError."""
+    def generate(
+        self, network: nn.Module, facts: Facts, prompts: Sequence[str], wish: Sampling
+    ) -> Iterator[dict[int, Piece]]:
+        """Make something up for each prompt, piece by piece: by the prompt's number what is added. Raises OptionError."""
         raise OptionError(
             "a run of this task says what examples are; it makes none up.", "generate", "Use `lamina predict`."
         )

@@ -1,0 +1,89 @@
+"""Making pictures: what one is made from, and how made ones are written and shown."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lamina.data.data import Arrays
+from lamina.data.pictures import png, sheet
+from lamina.layers.differentiable import COLUMNS, PENALTY
+
+
+def beside(image: np.ndarray, counts: Sequence[int], noise: int, penalised: float) -> Arrays:
+    """From what the picture beside each of these is made: it follows from their pixels, so it is always the same.
+
+    Args:
+        image: (examples, side, side, channels) uint8.
+        counts: of each class in the training part; empty without classes.
+        noise: numbers of a picture.
+        penalised: share of the examples on which gradients are penalised.
+
+    Returns:
+        ``noise`` (examples, noise) float32; ``wanted`` (examples,) int64, drawn as the classes come; ``variation``.
+    """
+    numbers = np.empty((len(image), noise), dtype=np.float32)
+    wanted = np.zeros(len(image), dtype=np.int64)
+    variation = np.zeros((len(image), COLUMNS), dtype=np.float32)
+    shares = np.cumsum(counts) / max(1, sum(counts))
+    for index, pixels in enumerate(image):
+        digest = hashlib.blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=16).digest()
+        generator = np.random.default_rng(int.from_bytes(digest, "little"))
+        numbers[index] = generator.standard_normal(noise)
+        if len(shares):
+            drawn = int(np.searchsorted(shares, generator.random(), side="right"))
+            wanted[index] = min(len(shares) - 1, drawn)
+        variation[index, PENALTY] = (generator.random() < penalised) / penalised
+    return {"noise": numbers, "wanted": wanted, "variation": variation}
+
+
+def noises(seed: int, first: int, count: int, size: int, between: int = 0) -> np.ndarray:
+    """(count, size) float32: the numbers that pictures are made from, one by one, from the picture ``first`` on.
+
+    A picture has a generator of its own, of the seed and its number: how many there are changes none. With ``between`` so many
+    pictures stand between two that are drawn, on the arc from one to the other (White 2016, arXiv:1609.04468).
+    """
+    step = between + 1
+
+    def key(number: int) -> np.ndarray:
+        return np.random.default_rng([seed % 2**64, number]).standard_normal(size)
+
+    made = np.empty((count, size), dtype=np.float32)
+    for index in range(count):
+        number, past = divmod(first + index, step)
+        made[index] = key(number) if past == 0 else arc(key(number), key(number + 1), past / step)
+    return made
+
+
+def arc(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    """What lies on the arc between two vectors, this share of the way from the first."""
+    cosine = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
+    angle = float(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    if angle < 1e-6:
+        return one
+    found: np.ndarray = (np.sin((1 - share) * angle) * one + np.sin(share * angle) * other) / np.sin(angle)
+    return found
+
+
+def shown(images: np.ndarray, columns: int = 8, cell: int = 48) -> dict[str, Any]:
+    """(pictures, side, side, channels) uint8 side by side, as what a person looks at."""
+    return {"picture": base64.b64encode(sheet(images, columns, cell)).decode()}
+
+
+def write_files(pictures: Sequence[tuple[np.ndarray, str]], folder: Path, done: int, classes: dict[str, int]) -> None:
+    """Write pictures with their classes as PNG files into a folder: CLASS/00001.png, or 00001.png without classes.
+
+    Args:
+        pictures: (side, side, channels) uint8, and the class of each, "" without.
+        folder: is made where it is not there.
+        done: how many were written before.
+        classes: how many of each class were written before; it is counted up.
+    """
+    for index, (pixels, name) in enumerate(pictures):
+        number = classes[name] = classes.get(name, 0) + 1
+        file = folder / name.replace("/", "_") / f"{number:05d}.png" if name else folder / f"{done + index + 1:05d}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(png(pixels))

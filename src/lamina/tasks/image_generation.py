@@ -1,0 +1,303 @@
+"""Image generation: make up pictures like those that are there, of a class that is named or of any.
+
+On disk   a folder of images; class folders, a table or IDX files, where a class shall be named
+Network   two players: a generator that makes pictures of noise, a discriminator that tells them from real ones
+Answer    how real the discriminator finds a picture; `lamina generate` makes new ones
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lamina import baselines, judge, worth
+from lamina.batch import Batch, Loss, Tensors
+from lamina.data import idx, images, making, pictures, unlabelled
+from lamina.data.classes import class_facts, class_targets
+from lamina.data.data import Arrays, Data, Raws, Source
+from lamina.data.mirror import symmetry_trial
+from lamina.data.store import encode_each
+from lamina.errors import DataError, OptionError, unknown
+from lamina.exhibits import Exhibit
+from lamina.layers import augmentation, differentiable
+from lamina.layers.differentiable import PENALTY
+from lamina.layers.players import Players, as_pixels, signed
+from lamina.layers.shapes import Canvas
+from lamina.metrics import generation
+from lamina.metrics.metric import Metric
+from lamina.sampling import Sampling
+from lamina.tasks.task import Answer, Baseline, Claim, Facts, Judged, Picture, Piece, Shown, Task
+
+SIDES = (8, 128)  # pixels of a side that is chosen without being asked for
+SAMPLE = 10_000  # pictures from which the judge, and all else that is known before training, is learned
+ENOUGH = 20_000  # pictures that a discriminator does not learn by heart in the usual time
+PENALISED = 0.25  # share of the pictures on which gradients are penalised; they count as much as all would
+GRID = 32  # pictures that are made after each epoch
+AT_ONCE = 256  # that are made together
+QUANTILES = 101
+
+
+@dataclass(frozen=True)
+class ImageGeneration(Task):
+    """Make up pictures like those that are there."""
+
+    default_network: ClassVar[str] = "gan"
+
+    side: int | None = None
+    """Side of the square pictures that are made, in pixels; chosen from the images otherwise (at most 128)."""
+    classes: bool | None = None
+    """Whether a class can be wished for; where it is not said, if the images have two classes or more."""
+    flip: bool | None = None
+    """Mirror half of the training images left to right; where it is not said, a trial on the training part decides."""
+    vary: float | None = None
+    """How much all that the discriminator sees is varied, 0 to 1; 0 from 20,000 images on, and 1 below."""
+    penalty: float = 1.0
+    """Weight of the gradient penalties (gamma of R3GAN): higher is more stable, and slower."""
+    inception: str | None = None
+    """File of torchvision's weights of Inception v3, by whose features pictures are judged; a classifier trained on the same
+    images otherwise."""
+
+    def __post_init__(self) -> None:
+        rules = {
+            "side": (self.side is None or self.side >= SIDES[0], f"at least {SIDES[0]}"),
+            "vary": (self.vary is None or 0 <= self.vary <= 1, "from 0 to 1"),
+            "penalty": (self.penalty > 0, "above 0"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise OptionError(f"{getattr(self, name)} was given; it must be {rule}.", f"--set {name}", "Change it.")
+
+    @classmethod
+    def claim(cls, source: Source) -> Claim | None:
+        """A folder of images and nothing else: no classes, no boxes. Other images are learned from when the task is named."""
+        if source.path is None or not unlabelled.is_collection(source.path):
+            return None
+        return Claim(0.95, "the folder holds images and nothing that says what is on them")
+
+    def read(self, source: Source) -> Data:
+        """Find the images, and their classes where these are wanted."""
+        path = source.path
+        if path is None:
+            known = isinstance(source.where, tuple | list) and len(source.where) == 2
+            found = images.image_arrays(source) if known else unlabelled.collection(source)
+        elif idx.is_idx(path):
+            found = idx.idx(source)
+        elif not path.is_dir():
+            found = images.image_column(source)
+        elif unlabelled.has_classes(path) and self.classes is not False:
+            found = images.image_folders(source)
+        else:
+            found = unlabelled.collection(source)
+        several = found.classified and len(set(found.answers.tolist())) > 1
+        if self.classes and not several:
+            what = "a class shall be wished for, but the images have fewer than two."
+            raise DataError(what, str(source.where)[:200], "Put them into class folders, or leave out --set classes.")
+        return found if several and self.classes is not False else unlabelled.without_classes(found)
+
+    def gather(self, inputs: Sequence[Any], facts: Facts) -> tuple[Raws, np.ndarray]:
+        """Image files, folders of them (in alphabetical order), or arrays of pixels."""
+        return pictures.gather(inputs)
+
+    def facts(self, data: Data) -> Facts:
+        """Side, channels, classes and how frequent they are; and a judge that has learned from the training part."""
+        survey = images.survey(cast(np.ndarray, data.raws), SAMPLE)
+        if not survey:
+            raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
+        middle = int(np.median([min(width, height) for width, height, _ in survey]))
+        side = self.side or min(SIDES[1], max(SIDES[0], middle))
+        channels = 1 if all(mode in pictures.GREY_MODES for _, _, mode in survey) else 3
+        chosen = np.random.default_rng(0).permutation(len(data))[:SAMPLE]
+        arrays, good, _ = encode_each(data.raws[chosen], partial(_pixels, side=side, channels=channels))
+        if arrays is None:
+            raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
+        answers = data.answers[chosen[good]]
+        known = class_facts(data.answers) if data.classified else {"classes": [], "class_counts": {}}
+        flip, why = (self.flip, "as was said") if self.flip is not None else symmetry_trial(arrays["image"])
+        found = known | {"side": side, "flip": flip} | pictures.pixel_facts(arrays["image"])
+        if self.inception is not None:
+            judging = judge.inception(self.inception)
+        else:
+            labels = class_targets(answers, found)["label"] if data.classified else None
+            judging = judge.learned(arrays["image"], labels, found)
+        vary = self.vary if self.vary is not None else float(len(data) < ENOUGH)
+        varied = f"varied (strength {vary:g}), since there are {len(data):,} images" if vary else "not varied"
+        kinds = f"of {len(found['classes'])} classes" if found["classes"] else "without classes"
+        return found | {
+            "judge": judging,
+            "vary": vary,
+            "notes": [
+                f"Pictures of {side} x {side} pixels are made, {kinds}.",
+                f"Training images are {'' if flip else 'not '}mirrored: {why}. What the discriminator sees is {varied}.",
+                f"Pictures are judged by {judging['said']}.",
+            ],
+        }
+
+    def encode(self, raws: Raws, facts: Facts) -> Arrays:
+        """``image``: (examples, side, side, channels) uint8. And what is made beside each when it is judged, which follows from
+        its pixels: ``noise``, (examples, 64) float32, and the class that is ``wanted``; ``variation``, see layers."""
+        image = _pixels(raws, facts["side"], facts["channels"])["image"]
+        return {"image": image} | making.beside(image, list(facts["class_counts"].values()), Canvas.noise, PENALISED)
+
+    def target(self, answers: np.ndarray, facts: Facts) -> Arrays:
+        """``label``: (examples,) int64; 0 without classes."""
+        return class_targets(answers, facts) if facts["classes"] else {"label": np.zeros(len(answers), dtype=np.int64)}
+
+    def takes(self, facts: Facts) -> Canvas:
+        """Pictures of the side, channels and classes that the facts say."""
+        return Canvas(facts["channels"], facts["side"], len(facts["classes"]))
+
+    def network(self, backbone: nn.Module, facts: Facts) -> nn.Module:
+        """Both players, and the judge."""
+        return Players(backbone, judge.restored(facts["judge"], facts))
+
+    def augment(self, batch: Batch, facts: Facts, generator: torch.Generator) -> Batch:
+        """Other noise, mirrored images, and how each is varied before the discriminator sees it."""
+        inputs = dict(batch.inputs)
+        device = inputs["noise"].device
+        inputs["noise"] = torch.randn(inputs["noise"].shape, generator=generator, device=device)
+        inputs["variation"] = differentiable.drawn(len(batch), facts["vary"], generator, device)
+        chosen = torch.rand(len(batch), generator=generator, device=device) < PENALISED
+        inputs["variation"][:, PENALTY] = chosen / PENALISED
+        if facts["flip"]:
+            inputs["image"] = augmentation.flip(inputs["image"].permute(0, 3, 1, 2), generator).permute(0, 2, 3, 1)
+        return replace(batch, inputs=inputs)
+
+    def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
+        """First the discriminator's, then the generator's, who wants the opposite.
+
+        Of each real picture beside a made one of its class, the real one should have the higher score (Jolicoeur-Martineau
+        2019, arXiv:1807.00734); and the squared gradients of both scores by their pixels should be small, as in R3GAN (Huang
+        et al. 2024, arXiv:2501.05441).
+        """
+        players, label = cast(Players, network), batch.targets["label"]
+        noise, variation = batch.inputs["noise"], batch.inputs["variation"]
+        real = differentiable.varied(signed(batch.inputs["image"]), variation)
+        with torch.no_grad():
+            made = differentiable.varied(players.generator(noise, label), variation)
+        scores = players.discriminator(torch.cat([real, made]), label.repeat(2))
+        gaps = functional.softplus(scores[len(batch) :] - scores[: len(batch)]).sum()
+        steepness = self.penalty / 2 * _steepness(players, real, made, label, variation[:, PENALTY])
+        yield Loss("discriminator", gaps + steepness, len(batch), {"told_apart": gaps, "penalty": steepness})
+        players.discriminator.requires_grad_(False)  # its weights do not move now: half of the work
+        made = differentiable.varied(players.generator(noise, label), variation)
+        scores = players.discriminator(torch.cat([real, made]), label.repeat(2))
+        players.discriminator.requires_grad_(True)
+        yield Loss("generator", functional.softplus(scores[: len(batch)] - scores[len(batch) :]).sum(), len(batch))
+
+    def metrics(self, facts: Facts) -> dict[str, Metric]:
+        """Fréchet distance first."""
+        return generation.generation(facts["judge"]["width"], len(facts["classes"]))
+
+    def decode(self, outputs: Tensor, facts: Facts) -> list[Answer]:
+        """The share of made pictures that the discriminator finds less real than this one, from 0 to 1; and the class that it
+        likes best."""
+        scores = generation.split(outputs, facts["judge"]["width"])[4].numpy()
+        known = facts.get("settled", {}).get("made", [0.0])
+        shares = np.searchsorted(known, scores.max(1)) / len(known)
+        pairs = zip(shares.tolist(), scores.max(1).tolist(), strict=True)
+        answers: list[Answer] = [{"prediction": round(share, 4), "score": score} for share, score in pairs]
+        if facts["classes"]:
+            for answer, best in zip(answers, scores.argmax(1).tolist(), strict=True):
+                answer["class"] = facts["classes"][best]
+        return answers
+
+    def settle(self, outputs: Tensor, targets: Tensors, facts: Facts) -> dict[str, Any]:
+        """``made``: quantiles of the scores of made pictures, beside which a picture is placed."""
+        scores = generation.split(outputs, facts["judge"]["width"])[3]
+        return {"made": np.quantile(scores.numpy(), np.linspace(0, 1, QUANTILES)).tolist()}
+
+    def baselines(self, facts: Facts) -> dict[str, Baseline]:
+        """The mean picture of a class, and pixels drawn from a normal distribution."""
+        known = judge.restored(facts["judge"], facts)
+        makers = {"mean_picture": baselines.mean_picture, "normal_pixels": baselines.normal_pixels}
+        return {name: partial(worth.judged, maker, known) for name, maker in makers.items()}
+
+    def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts, judged: Judged) -> list[Exhibit]:
+        """What a classifier learns from made pictures; made pictures beside the nearest that trained; pictures between two."""
+        network = cast(Players, judged.network)
+
+        def make(names: Sequence[str], seed: int, between: int) -> Iterator[np.ndarray]:
+            for pieces in self.generate(network, facts, names, Sampling(seed=seed, between=between)):
+                yield np.stack([cast(Picture, piece).pixels for piece in pieces.values()])
+
+        return worth.exhibits(network, judged.store, judged.train, judged.rows, facts, make)
+
+    def show(
+        self, raws: Raws, facts: Facts, truths: np.ndarray | None = None, said: Sequence[Answer] | None = None
+    ) -> list[Shown]:
+        """The images, as small PNGs."""
+        arrays, good, _ = encode_each(raws, partial(_pixels, side=facts["side"], channels=facts["channels"]))
+        readable = {} if arrays is None else dict(zip(good.tolist(), arrays["image"], strict=True))
+        return [making.shown(readable[i][None]) if i in readable else {"text": str(raws[i])} for i in range(len(raws))]
+
+    def samples(self, network: nn.Module, facts: Facts) -> list[Shown]:
+        """A grid of pictures, of all classes in turn."""
+        made = [piece for pieces in self.generate(network, facts, [""] * GRID, Sampling()) for piece in pieces.values()]
+        return [making.shown(np.stack([cast(Picture, piece).pixels for piece in made]))]
+
+    def generate(
+        self, network: nn.Module, facts: Facts, prompts: Sequence[str], wish: Sampling
+    ) -> Iterator[dict[int, Piece]]:
+        """A picture for each prompt, which names its class; all classes in turn where it is empty.
+
+        Raises:
+            OptionError: a prompt names no class, or something is wished for that only texts have.
+        """
+        classes = facts["classes"]
+        for name in prompts:
+            if name and name not in classes:
+                if not classes:
+                    what = "the run makes pictures without classes."
+                    raise OptionError(what, f"--prompt {name}", "Leave it out.")
+                raise unknown("class", name, classes)
+        usual = Sampling()
+        for option in ("tokens", "top_k", "top_p", "repetition"):
+            if getattr(wish, option) != getattr(usual, option):
+                what = "pictures have no tokens."
+                raise OptionError(
+                    what, f"--{option.replace('_', '-')}", "Leave it out; --temperature and --between can be."
+                )
+        step = wish.between + 1
+        names = [
+            name or (classes[index // step % len(classes)] if classes else "") for index, name in enumerate(prompts)
+        ]
+        return _made(cast(Players, network), facts, names, wish)
+
+    def tiny(self, path: Path) -> Source:
+        """The 1,797 handwritten digits of 8 x 8 pixels that scikit-learn ships (Alpaydin & Kaynak 1998), as PNG files."""
+        return pictures.write_digits(path)
+
+
+@torch.inference_mode()
+def _made(network: Players, facts: Facts, names: list[str], wish: Sampling) -> Iterator[dict[int, Piece]]:
+    """Pictures of classes, some at a time; the noise is made longer or shorter by the temperature."""
+    device = next(network.generator.parameters()).device
+    numbers = {name: index for index, name in enumerate(facts["classes"])}
+    heat = 1.0 if wish.temperature is None else wish.temperature
+    for start in range(0, len(names), AT_ONCE):
+        some = names[start : start + AT_ONCE]
+        noise = torch.from_numpy(making.noises(wish.seed, start, len(some), Canvas.noise, wish.between)) * heat
+        label = torch.tensor([numbers.get(name, 0) for name in some])
+        made = as_pixels(network.generator(noise.to(device), label.to(device))).cpu().numpy()
+        yield {start + index: Picture(made[index], name) for index, name in enumerate(some)}
+
+
+def _steepness(players: Players, real: Tensor, made: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+    """The sum of squared gradients of both players' pictures' scores by their pixels, of those pictures that have a weight."""
+    chosen = weight.nonzero()[:, 0]
+    if not len(chosen):
+        return weight.sum()
+    pictures = torch.cat([real[chosen], made[chosen]]).detach().requires_grad_(True)
+    scores = players.discriminator(pictures, label[chosen].repeat(2))
+    (gradient,) = torch.autograd.grad(scores.sum(), pictures, create_graph=True)
+    return (gradient.float().square().flatten(1).sum(1) * weight[chosen].repeat(2)).sum()
+
+
+def _pixels(raws: Raws, side: int, channels: int) -> Arrays:
+    return {"image": np.stack([images.decode(raw, side, channels) for raw in cast(np.ndarray, raws)])}
