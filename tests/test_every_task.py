@@ -140,7 +140,14 @@ def test_batches_hold_what_the_network_takes(trained: Trained) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["image_classification", "language_modelling", "object_detection", "speech_recognition", "tabular_classification"],
+    [
+        "image_classification",
+        "image_generation",
+        "language_modelling",
+        "object_detection",
+        "speech_recognition",
+        "tabular_classification",
+    ],
 )
 def test_a_run_killed_at_random_moments_ends_like_one_never_killed(name: str, tmp_path: Path) -> None:
     seed = int(np.random.SeedSequence().generate_state(1)[0])
@@ -194,7 +201,7 @@ else:
     source = task.tiny(pathlib.Path(folder))
     plan = {"ema": 0.99, "optimizer": "muon" if name.startswith("image") else "adamw"}
     plan |= {"lr": 2e-3} if name.startswith("object") else {}  # fit for adamw, whose fused step depends on the layout
-    network = {"network": task.default_network, "size": "tiny" if name.startswith(("language", "object")) else None}
+    network = {"network": task.default_network, "size": "tiny" if name.startswith(("language", "object", "image_g")) else None}
     fixed = {"layout": "channels-last", "convolutions": "direct"}  # measured on a busy machine, two runs may differ
     training.train(
         source, task=task, **network, epochs=6, dropout=0.2, plan=plan, threads=1, precision="float32", execution=fixed, out=run

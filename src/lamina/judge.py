@@ -23,10 +23,10 @@ from lamina.layers.shapes import Image
 from lamina.networks import cnn
 
 SIZE = "tiny"  # of the convolutional network
-BATCH = 128
+BATCH = 64
 RATE = 3e-3
 SHOWN = 60_000  # pictures that it is shown while it learns, if the passes allow
-PASSES = (3, 12)  # over the pictures, at least and at most
+PASSES = (3, 25)  # over the pictures, at least and at most
 HELD_OUT = 0.1  # of the pictures, by which its own accuracy is told
 TURNS = 4  # quarter turns that are told apart where there are no classes
 INCEPTION = 299  # pixels of a side that it takes

@@ -27,6 +27,22 @@ def test_outputs_and_gradients_are_those_of_a_direct_convolution(shape: tuple[in
         assert float((value - truth).norm() / truth.norm()) < 1e-5
 
 
+def test_a_gradient_of_gradients_is_that_of_a_direct_convolution() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image, weight = (torch.randn(shape, generator=generator) for shape in ((2, 4, 9, 7), (5, 4, 3, 3)))
+    found = []
+    for convolve, digits in (
+        (Winograd.apply, torch.float32),
+        (lambda *both: functional.conv2d(*both, padding=1), torch.float64),
+    ):
+        given, filters = (tensor.to(digits).requires_grad_() for tensor in (image, weight))
+        (steep,) = torch.autograd.grad(convolve(given, filters).square().sum(), given, create_graph=True)
+        steep.square().sum().backward()
+        assert filters.grad is not None
+        found.append(filters.grad.double())
+    assert float((found[0] - found[1]).norm() / found[1].norm()) < 1e-5
+
+
 def network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(

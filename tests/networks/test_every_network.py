@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lamina import find
 from lamina.layers.log_mel import inside
-from lamina.layers.shapes import Image, Recording, Shape, Table, Tokens
+from lamina.layers.shapes import Canvas, Image, Recording, Shape, Table, Tokens
 from lamina.plan import Plan
 
 NETWORKS = find.names("networks")
@@ -18,6 +18,7 @@ SHAPES: dict[type, list[Shape]] = {
     Table: [Table(4, (3, 5)), Table(3, ()), Table(0, (4, 2))],
     Tokens: [Tokens(40), Tokens(2)],
     Recording: [Recording(40), Recording(24)],
+    Canvas: [Canvas(3, 33, 4), Canvas(1, 8, 3), Canvas(1, 28, 0)],
 }
 EACH = [
     pytest.param(name, shape, id=f"{name}-{number}")
@@ -28,6 +29,7 @@ SIZES = [pytest.param(name, size, id=f"{name}-{size}") for name in NETWORKS for 
 each_shape = pytest.mark.parametrize(("name", "shape"), EACH)
 each_size = pytest.mark.parametrize(("name", "size"), SIZES)
 reads_recordings = pytest.mark.parametrize("name", [name for name in NETWORKS if find.network(name).takes is Recording])
+makes_pictures = pytest.mark.parametrize("name", [name for name in NETWORKS if find.network(name).takes is Canvas])
 reads_tokens = pytest.mark.parametrize("name", [name for name in NETWORKS if find.network(name).takes is Tokens])
 
 
@@ -41,6 +43,9 @@ def inputs(shape: Shape, count: int) -> dict[str, Tensor]:
         lengths = torch.tensor([15, 9, 4] * count)[:count]
         frames = torch.randn(count, 15, shape.bands, generator=generator)
         return {"features": frames * inside(lengths, 15)[..., None], "lengths": lengths}
+    if isinstance(shape, Canvas):
+        noise = torch.randn(count, shape.noise, generator=generator)
+        return {"noise": noise, "label": torch.arange(count) % max(1, shape.classes)}
     codes = [torch.randint(0, most, (count, 1), generator=generator) for most in shape.cardinalities]
     return {
         "numbers": torch.randn(count, shape.numbers, generator=generator),
@@ -60,6 +65,9 @@ def built(name: str, shape: Shape, size: str = "tiny", dropout: float | None = 0
 
 def said(network: nn.Module, given: dict[str, Tensor]) -> Tensor:
     """The features alone, of those networks, too, that carry something on or say lengths."""
+    if "noise" in given:  # of a picture that was made, as the other player sees it
+        made, critic = network.generator(**given), network.discriminator  # type: ignore[operator]
+        return critic.features(made) + critic.of_each_class(made).sum(1, keepdim=True)  # type: ignore[operator, union-attr]
     found = network(**given)
     result: Tensor = found[0] if isinstance(found, tuple) else found
     return result
@@ -295,3 +303,44 @@ def test_every_frame_hears_what_stands_on_both_sides(name: str) -> None:
     network(frames, torch.tensor([41]))[0][0, 10, 0].backward()
     assert frames.grad is not None
     assert bool((frames.grad[0].abs().sum(1) > 0).all())
+
+
+@makes_pictures
+@pytest.mark.parametrize("side", [8, 28, 33, 64])
+def test_a_picture_has_the_side_that_was_asked_for_and_stays_within_its_range(name: str, side: int) -> None:
+    shape = Canvas(3, side, 4)
+    network, given = built(name, shape), inputs(shape, 6)
+    with torch.no_grad():
+        made = network(**given)
+        scores = network.discriminator(made, given["label"])  # type: ignore[operator]
+    assert made.shape == (6, 3, side, side)
+    assert float(made.abs().max()) <= 1
+    assert scores.shape == (6,)
+
+
+@makes_pictures
+def test_noise_and_class_decide_on_a_picture_and_the_class_on_its_score(name: str) -> None:
+    shape = Canvas(1, 28, 5)
+    network, given = built(name, shape), inputs(shape, 1)
+    with torch.no_grad():
+        made = network(**given)
+        assert not torch.equal(network(given["noise"] + 1, given["label"]), made)
+        assert not torch.equal(network(given["noise"], given["label"] + 1), made)
+        every = network.discriminator.of_each_class(made)[0]  # type: ignore[operator, union-attr]
+        each = [network.discriminator(made, torch.tensor([kind])).item() for kind in range(5)]  # type: ignore[operator]
+    assert every.tolist() == pytest.approx(each, abs=1e-5)
+    assert len({round(score, 6) for score in each}) == 5
+
+
+@makes_pictures
+def test_every_pixel_counts_for_the_score_and_its_gradient_has_a_gradient(name: str) -> None:
+    shape = Canvas(1, 33, 0)
+    network = built(name, shape)
+    for parameter in network.parameters():  # no weight left at zero
+        nn.init.normal_(parameter, std=0.1)
+    image = torch.randn(2, 1, 33, 33, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    score = network.discriminator(image, torch.zeros(2, dtype=torch.int64)).sum()  # type: ignore[operator]
+    (gradient,) = torch.autograd.grad(score, image, create_graph=True)
+    assert bool((gradient != 0).all())
+    gradient.square().sum().backward()
+    assert all(bool(part.weight.grad.any()) for part in network.discriminator.modules() if isinstance(part, nn.Conv2d))  # type: ignore[union-attr]

@@ -59,12 +59,13 @@ def noises(seed: int, first: int, count: int, size: int, between: int = 0) -> np
 
 
 def arc(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
-    """What lies on the arc between two vectors, this share of the way from the first."""
-    cosine = one @ other / (np.linalg.norm(one) * np.linalg.norm(other))
-    angle = float(np.arccos(np.clip(cosine, -1.0, 1.0)))
+    """What lies this share of the way from a vector to another, turning evenly, and its length changing evenly."""
+    lengths = float(np.linalg.norm(one)), float(np.linalg.norm(other))
+    angle = float(np.arccos(np.clip(one @ other / (lengths[0] * lengths[1]), -1.0, 1.0)))
     if angle < 1e-6:
-        return one
-    found: np.ndarray = (np.sin((1 - share) * angle) * one + np.sin(share * angle) * other) / np.sin(angle)
+        return one + share * (other - one)
+    turned = np.sin((1 - share) * angle) * one / lengths[0] + np.sin(share * angle) * other / lengths[1]
+    found: np.ndarray = turned / np.sin(angle) * ((1 - share) * lengths[0] + share * lengths[1])
     return found
 
 

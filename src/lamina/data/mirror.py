@@ -39,8 +39,8 @@ def mirror_trial(pixels: np.ndarray, answers: np.ndarray) -> tuple[bool, str]:
 def symmetry_trial(pixels: np.ndarray) -> tuple[bool, str]:
     """Mirror half of the images, and let a ridge classifier tell which; it learns from one half, and is asked about the other.
 
-    Where pictures shall be made, a mirrored one must not only be of its class: it must be one that could have been there. A shoe
-    that points to the right is a shoe; but in a catalogue in which all point to the left there is none.
+    Where pictures shall be made, a mirrored one must not only be of its class: it must be one that could have been there. A
+    shoe that points to the right is a shoe; but in a catalogue in which all point to the left there is none.
 
     Args:
         pixels: (images, side, side, channels) uint8.

@@ -61,6 +61,14 @@ METRICS = {
     "mistakes per image": "false alarms and missed objects, per image.",
     "word error rate": "words that are wrong, missing or too many, by the words that were said; it can be above 1.",
     "character error rate": "the same, of characters.",
+    "frechet distance": "how far the made pictures are from the real ones, by mean and spread of what a judge sees in them; 0 "
+    "where they are alike. Comparable for the same judge and about as many pictures only.",
+    "kernel distance": "the same by another measure, which does not depend on how many pictures there are; about 0 where nothing "
+    "can be told apart.",
+    "distribution precision": "share of made pictures that lie among the real ones: are they good?",
+    "distribution recall": "share of real pictures that lie among the made ones: are all kinds made?",
+    "recognised": "share of made pictures that the judge takes for the class that was wanted.",
+    "told apart": "how often the discriminator scores a real picture above a made one; 0.5 where it cannot tell.",
     "r2": "share of the target's variance that is explained; 0 is as good as always saying the mean.",
 }
 _OTHER_NAMES = {
@@ -84,6 +92,7 @@ _WRITTEN = {
     "rmse": "RMSE",
     "mae": "MAE",
     "r2": "R²",
+    "frechet distance": "Fréchet distance",
     "box f1": "box F1",
 }
 _LOWER = {"error", "log loss", "calibration error", "brier", "mse", "rmse", "mae", "loss"} | {
@@ -93,6 +102,9 @@ _LOWER = {"error", "log loss", "calibration error", "brier", "mse", "rmse", "mae
     "mistakes per image",
     "word error rate",
     "character error rate",
+    "frechet distance",
+    "kernel distance",
+    "told apart",
 }
 
 
