@@ -90,13 +90,11 @@ def _write_pictures(count: int, made: Made, out: Path, watch: Watch) -> None:
 
 
 def _texts(prompts: Sequence[str], made: Made) -> Iterator[list[str]]:
-    """The texts so far, after each step; at least once."""
+    """The texts so far, after each step."""
     written = list(prompts)
     for pieces in made:
         for number, piece in pieces.items():
             written[number] += str(piece)
-        yield written
-    if not prompts:
         yield written
 
 

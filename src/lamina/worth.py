@@ -12,6 +12,7 @@ from lamina.baselines import Arrays
 from lamina.data import making
 from lamina.data.store import Store
 from lamina.exhibits import Exhibit, Gallery, Rows
+from lamina.layers import players
 from lamina.layers.players import Players
 from lamina.metrics.generation import nearest
 from lamina.metrics.metric import wilson
@@ -49,7 +50,7 @@ def exhibits(
     return [*found, _ways(facts, make)]
 
 
-def judged(
+def of_baseline(
     maker: Callable[[Arrays, Arrays, Arrays, dict[str, Any]], np.ndarray], known: nn.Module,
     train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, facts: dict[str, Any],
 ) -> Tensor:  # fmt: skip
@@ -59,12 +60,9 @@ def judged(
     pieces = []
     with torch.inference_mode():
         for chosen in torch.split(torch.arange(len(made)), 4 * judge.BATCH):
-            own, logits = known(torch.from_numpy(made[chosen.numpy()]))
-            features, _ = known(torch.from_numpy(inputs["image"][chosen.numpy()]))
-            unknown = torch.full((len(chosen), 2 + max(1, len(facts["classes"]))), torch.nan)
-            if logits is not None:
-                unknown[:, 0] = (logits.argmax(1) == wanted[chosen]).float()
-            pieces.append(torch.cat([own, features, unknown], 1))
+            own, image = (torch.from_numpy(some[chosen.numpy()]) for some in (made, inputs["image"]))
+            unknown = torch.full((len(chosen), 1 + max(1, len(facts["classes"]))), torch.nan)
+            pieces.append(torch.cat([players.judged(known, own, image, wanted[chosen]), unknown], 1))
     return torch.cat(pieces)
 
 

@@ -13,7 +13,7 @@ WIDTH = 6
 
 
 def outputs(made: Tensor, real: Tensor, classes: int = 1) -> Tensor:
-    rest = torch.zeros(len(made), 2 + classes)
+    rest = torch.zeros(len(made), 4 + classes)
     return torch.cat([made, real, rest], 1)
 
 
@@ -88,17 +88,26 @@ def test_precision_and_recall_tell_bad_pictures_from_missing_ones() -> None:
 def test_recognised_is_the_share_of_those_that_were_and_without_classes_it_is_not_there() -> None:
     metric = generation.Recognised(WIDTH)
     said = outputs(cloud(4, 0), cloud(4, 1))
-    said[:, 2 * WIDTH] = torch.tensor([1.0, 0.0, 1.0, 1.0])
+    said[:, 2 * WIDTH : 2 * WIDTH + 2] = torch.tensor([[1.0, 1.0], [0.0, 2.0], [0.0, 0.0], [2.0, 2.0]])
     assert metric.value(metric.observe(said, {})) == 0.75
     assert "recognised" not in generation.generation(WIDTH, 0)
 
 
 def test_told_apart_compares_with_the_score_of_the_true_class() -> None:
-    said = outputs(cloud(3, 0), cloud(3, 1), classes=2)
-    said[:, 2 * WIDTH + 1] = torch.tensor([0.0, 0.0, 1.0])  # of made pictures
-    said[:, 2 * WIDTH + 2 :] = torch.tensor([[5.0, -1.0], [5.0, -1.0], [1.0, 9.0]])
+    said = outputs(cloud(4, 0), cloud(4, 1), classes=3)
+    said[:, 2 * WIDTH + 1] = torch.tensor([0.0, 0.0, 1.0, 1.0])  # classes that were made
+    said[:, 2 * WIDTH + 3] = torch.tensor([0.0, 2.0, 1.0, 7.0])  # their scores
+    said[:, 2 * WIDTH + 4 :] = torch.tensor([[5.0, -1.0, 0.0], [1.0, -1.0, 0.0], [0.0, 1.0, 0.0], [9.0, 9.0, 9.0]])
     metric = generation.ToldApart(WIDTH)
-    assert metric.observe(said, {"label": torch.tensor([0, 1, 0])})[:, 0].tolist() == [1.0, 0.0, 0.5]
+    rows = metric.observe(said, {"label": torch.tensor([0, 0, 1, 2])})
+    assert rows[:, 0].tolist() == [
+        1.0,
+        0.5,
+        0.25,
+        0.0,
+    ]  # above both; above one; as good as one of two; nothing was made
+    assert rows[:, 1].tolist() == [1.0, 1.0, 1.0, 0.0]
+    assert metric.value(rows) == pytest.approx(1.75 / 3)
 
 
 def test_with_fewer_pictures_than_neighbours_nothing_lies_among_others() -> None:

@@ -63,7 +63,7 @@ def arc(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
     lengths = float(np.linalg.norm(one)), float(np.linalg.norm(other))
     angle = float(np.arccos(np.clip(one @ other / (lengths[0] * lengths[1]), -1.0, 1.0)))
     if angle < 1e-6:
-        return one + share * (other - one)
+        return one
     turned = np.sin((1 - share) * angle) * one / lengths[0] + np.sin(share * angle) * other / lengths[1]
     found: np.ndarray = turned / np.sin(angle) * ((1 - share) * lengths[0] + share * lengths[1])
     return found

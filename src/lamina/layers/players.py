@@ -28,19 +28,22 @@ class Players(nn.Module):
     def forward(self, image: Tensor, noise: Tensor, wanted: Tensor, variation: Tensor) -> Tensor:
         """What is kept of a real picture and of one that is made beside it, as ``metrics/generation.py`` reads it."""
         made = self.generator(noise, wanted)
-        scores = self.discriminator(made, wanted)[:, None]
+        score = self.discriminator(made, wanted)[:, None]
         real_scores = self.discriminator.of_each_class(signed(image))  # (batch, classes)
-        return torch.cat([*self.judged(as_pixels(made), image, wanted), scores, real_scores], 1)
+        return torch.cat([judged(self.judge, pixels_of(made), image, wanted), score, real_scores], 1)
 
-    def judged(self, made: Tensor, image: Tensor, wanted: Tensor) -> list[Tensor]:
-        """The judge on pixels that were made and on real ones: features of each, and (batch, 1) whether what was made was
-        recognised as what was wanted; not-a-number where the judge knows no classes."""
-        own, logits = self.judge(made)
-        features, _ = self.judge(image)
-        recognised = (
-            torch.full_like(own[:, 0], torch.nan) if logits is None else (logits.argmax(1) == wanted).to(own.dtype)
-        )
-        return [own, features, recognised[:, None]]
+
+def judged(judge: nn.Module, made: Tensor, image: Tensor, wanted: Tensor) -> Tensor:
+    """What a judge sees in pixels that were made and in real ones, both (batch, side, side, channels).
+
+    Returns:
+        (batch, 2 width + 3): features of both, for which class the made one is taken, which was wanted, and for which class the
+        real one is taken; 0 where the judge knows no classes.
+    """
+    own, logits = judge(made)
+    features, known = judge(image)
+    taken = [wanted * 0 if said is None else said.argmax(1) for said in (logits, known)]
+    return torch.cat([own, features, torch.stack([taken[0], wanted, taken[1]], 1).to(own.dtype)], 1)
 
 
 def signed(image: Tensor) -> Tensor:
@@ -48,6 +51,12 @@ def signed(image: Tensor) -> Tensor:
     return image.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
+def pixels_of(made: Tensor) -> Tensor:
+    """The inverse of ``signed``; floats."""
+    return ((made.float() + 1) * 127.5).permute(0, 2, 3, 1)
+
+
 def as_pixels(made: Tensor) -> Tensor:
-    """The inverse of ``signed``, uint8: what is not stored in a file is not judged either."""
-    return ((made.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
+    """The same as uint8, as a file holds it. No judge gets these: rounding would make more of the last digits of a sum, which
+    depend on how many pictures are made together."""
+    return pixels_of(made).round().clamp(0, 255).byte()

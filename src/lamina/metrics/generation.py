@@ -2,11 +2,13 @@
 
 Each made picture stands beside a real one; both are told by the features that a judge has of them.
 
-outputs             (batch, 2 width + 2 + classes): the judge's features of the made picture, those of the real one, whether the
-                    judge recognised the class that was wanted (not-a-number without classes), the discriminator's score of the
-                    made picture, and its scores of the real one as if it were of each class
+outputs             (batch, 2 width + 4 + classes): the judge's features of the made picture, those of the real one; for which
+                    class the judge takes the made one, which was wanted, for which it takes the real one; the discriminator's
+                    score of the made picture, and its scores of the real one as if it were of each class
 targets["label"]    (batch,): the real picture's class; 0 without classes
 """
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -44,12 +46,31 @@ def generation(width: int, classes: int) -> dict[str, Metric]:
     return metrics | {"told_apart": ToldApart(width)}
 
 
-def split(outputs: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Outputs as (batch, width) features of made and of real pictures, (batch,) recognised, (batch,) scores of made pictures
-    and (batch, classes) scores of real ones; float64 on the CPU."""
+class Parts(NamedTuple):
+    """Outputs, taken apart; float64 and int64 on the CPU."""
+
+    made: Tensor
+    """(batch, width) features."""
+    real: Tensor
+    """(batch, width) features."""
+    made_class: Tensor
+    """(batch,) for which the judge takes the made picture."""
+    wanted: Tensor
+    """(batch,) class that was to be made."""
+    real_class: Tensor
+    """(batch,) for which the judge takes the real picture."""
+    score: Tensor
+    """(batch,) of the made picture."""
+    scores: Tensor
+    """(batch, classes) of the real picture, as if it were of each; one without classes."""
+
+
+def parts(outputs: Tensor, width: int) -> Parts:
+    """Take outputs apart."""
     found = outputs.detach().cpu().double()
-    made, real, rest = torch.split(found, [width, width, found.shape[1] - 2 * width], 1)
-    return made, real, rest[:, 0], rest[:, 1], rest[:, 2:]
+    made, real, classes, scores = torch.split(found, [width, width, 3, found.shape[1] - 2 * width - 3], 1)
+    made_class, wanted, real_class = classes.long().unbind(1)
+    return Parts(made, real, made_class, wanted, real_class, scores[:, 0], scores[:, 1:])
 
 
 class FrechetDistance(Metric):
@@ -68,8 +89,8 @@ class FrechetDistance(Metric):
 
     def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
         """(batch, 2 width): features of the made picture, and of the real one."""
-        made, real, *_ = split(outputs, self.width)
-        return torch.cat([made, real], 1)
+        found = parts(outputs, self.width)
+        return torch.cat([found.made, found.real], 1)
 
     def values(self, rows: Tensor, weights: Tensor) -> Tensor:
         """(sets,); not-a-number for several sets of very wide features, which would take hours."""
@@ -131,8 +152,8 @@ class Surroundings(Metric):
 
     def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
         """(batch, 1): 1 for a picture that lies among the others. It depends on all pictures that are judged together."""
-        made, real, *_ = split(outputs, self.width)
-        asked, others = (made, real) if self.kind == "precision" else (real, made)
+        found = parts(outputs, self.width)
+        asked, others = (found.made, found.real) if self.kind == "precision" else (found.real, found.made)
         return among(asked.float(), others[:MANIFOLD].float()).double()[:, None]
 
     def values(self, rows: Tensor, weights: Tensor) -> Tensor:
@@ -151,7 +172,8 @@ class Recognised(Metric):
 
     def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
         """(batch, 1): 1 where it was recognised."""
-        return split(outputs, self.width)[2][:, None]
+        found = parts(outputs, self.width)
+        return (found.made_class == found.wanted).double()[:, None]
 
     def values(self, rows: Tensor, weights: Tensor) -> Tensor:
         """(sets,): weighted mean."""
@@ -159,26 +181,41 @@ class Recognised(Metric):
 
 
 class ToldApart(Metric):
-    """How often the discriminator scores a real picture above the made one beside it: 0.5 where it cannot tell, 1 where it
-    always can. On pictures that trained it this is higher the more of them it knows by heart."""
+    """How often the discriminator scores a real picture above a made one of its class: 0.5 where it cannot tell, 1 where it
+    always can. On pictures that trained it this is higher the more of them it knows by heart.
+
+    It is the area under the curve of telling them apart (Mann & Whitney 1947), class by class: scores of different classes are
+    never compared in training, so they say nothing beside one another.
+    """
 
     better = "lower"
-    share = True
     ranks = False
 
     def __init__(self, width: int) -> None:
         self.width = width
 
     def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
-        """(batch, 1): 1 where the real picture has the higher score, 0.5 where they are equal."""
-        _, _, _, made, scores = split(outputs, self.width)
-        label = targets["label"].cpu().long() if scores.shape[1] > 1 else torch.zeros(len(scores), dtype=torch.int64)
-        real = scores.gather(1, label[:, None])[:, 0]
-        return torch.where(real == made, 0.5, torch.where(real.isnan(), torch.nan, (real > made).double()))[:, None]
+        """(batch, 2): the share of made pictures of the real one's class that have a lower score, those that have the same by
+        half; and 1, or 0 where there is none. It depends on all pictures that are judged together."""
+        found = parts(outputs, self.width)
+        label = (
+            targets["label"].cpu().long()
+            if found.scores.shape[1] > 1
+            else torch.zeros(len(found.score), dtype=torch.int64)
+        )
+        real = found.scores.gather(1, label[:, None])[:, 0]
+        rows = torch.zeros(len(real), 2, dtype=torch.float64)
+        for kind in torch.unique(label).tolist():
+            own = label == kind
+            made = found.score[found.wanted == kind].sort().values
+            if len(made) and not bool(made.isnan().any()):
+                below = [torch.searchsorted(made, real[own], right=right).double() for right in (False, True)]
+                rows[own] = torch.stack([(below[0] + below[1]) / 2 / len(made), torch.ones(int(own.sum()))], 1).double()
+        return rows
 
     def values(self, rows: Tensor, weights: Tensor) -> Tensor:
-        """(sets,): weighted mean."""
-        return weights @ rows[:, 0] / weights.sum(1)
+        """(sets,): weighted mean of those that can be compared."""
+        return weights @ rows[:, 0] / (weights @ rows[:, 1])
 
 
 def among(asked: Tensor, others: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 """Collapse: the generator makes ever fewer kinds of pictures, or none that has a place among the real ones.
 
 ``distribution_recall`` on the validation part is the share of real pictures that lie among the made ones. While a generator
-learns it rises; when it collapses onto few pictures it falls, and soon, while each of those few may look good. The mean over two
-epochs (one alone may be unlucky) is compared with the best such mean: recall is a share, so its standard error follows from the
-size of the validation part, of which half of the best is far away for 50 examples already. So that an early chance value is no
-best, the best must have reached ``LEAST``. And a generator that has spent half of its budget and covers hardly any real picture has
-collapsed from the start, or never learned.
+learns it rises; when it collapses onto few pictures it falls, and soon, while each of those few may look good. The mean
+over two epochs (one alone may be unlucky) is compared with the best such mean: recall is a share, so its standard error
+follows from the size of the validation part, of which half of the best is far away for 50 examples already. So that an
+early chance value is no best, the best must have reached ``LEAST``. And a generator that has spent half of its budget and
+covers hardly any real picture has collapsed from the start, or never learned.
 """
 
 from lamina.findings import Finding
@@ -30,8 +30,8 @@ def find(history: History) -> Finding | None:
     if best >= LEAST and now < LOST * best:
         since = history.epochs[averages.index(best) + EPOCHS - 1].epoch
         what = (
-            f"The generator collapses: {now:.0%} of the real validation pictures lie among the made ones, after {best:.0%} in "
-            f"epoch {since}. It makes ever fewer kinds of pictures."
+            f"The generator collapses: {now:.0%} of the real validation pictures lie among the made ones, after {best:.0%}"
+            f" in epoch {since}. It makes ever fewer kinds of pictures."
         )
     elif last.t >= HALF and now < NOTHING:
         what = (

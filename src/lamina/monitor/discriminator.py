@@ -1,12 +1,12 @@
 """The discriminator: it knows its training pictures by heart, or it wins.
 
-``told_apart`` is how often it scores a real picture above a made one. On pictures that it was trained on and on others it should
-do alike; a difference of more than ``APART``, and of more than four standard errors (the question is asked after each epoch), is
-learning by heart: what it then tells the generator is how to copy. The standard error is that of two shares of at least
-``FEWEST`` pictures, at its largest.
+``told_apart`` is how often it scores a real picture above a made one. On pictures that it was trained on and on others it
+should do alike; a difference of more than ``APART``, and of more than four standard errors (the question is asked after
+each epoch), is learning by heart: what it then tells the generator is how to copy. The standard error is that of two shares
+of at least ``FEWEST`` pictures, at its largest.
 
-It wins when it tells nearly all held-out pictures from made ones and goes on doing so: then its score no longer says what to make
-better. At the beginning it always does, so the second half of the budget is looked at.
+It wins when it tells nearly all held-out pictures from made ones and goes on doing so: then its score no longer says what
+to make better. At the beginning it always does, so the second half of the budget is looked at.
 """
 
 import math
@@ -47,7 +47,7 @@ def find(history: History) -> Finding | None:
         return Finding(
             "discriminator.wins",
             "warning",
-            f"The discriminator tells {min(others):.1%} of held-out pictures from made ones: the generator can hardly learn from it.",
+            f"The discriminator tells {min(others):.1%} of held-out pictures from made ones: the generator can hardly learn.",
             "A higher --set penalty, a lower --lr, or more time.",
             (f"epoch {last.epoch}",),
             evidence=evidence,

@@ -5,7 +5,7 @@ discriminator   a picture (and its class) → a score; the higher, the more real
 
 Both are residual networks without any normalisation, as in R3GAN (Huang et al. 2024, arXiv:2501.05441): its relativistic
 loss with two gradient penalties is stable without. Each block adds two convolutions, of which the second starts at zero (Zhang
-et al. 2019, arXiv:1901.09321), so that both players begin as shallow networks. Four pixels are one cell of the widest grid (the
+et al. 2019, arXiv:1901.09321), so that both players begin as shallow networks. Some pixels are one cell of the widest grid (the
 shuffle of Shi et al. 2016, arXiv:1609.05158): on the pixels themselves a convolution costs most and says least. Grids grow and
 shrink by interpolation, which leaves no checkerboard (Odena et al. 2016; Karras et al. 2019, arXiv:1812.04948). A class comes
 to the generator beside the noise, and to the discriminator as a direction on which its features are projected (Miyato & Koyama
@@ -43,7 +43,7 @@ SIZES = {
 SMALLEST = 8  # cells a side from which a grid is halved once more
 SLOPE = 0.2  # of the rectifiers below zero
 CLASS = 32  # numbers that stand for a class, beside the noise
-PIXELS = 2  # a cell of the widest grid is a square of so many pixels a side
+LARGE = 48  # pixels a side from which cells of the widest grid are squares of four by four pixels; of two by two below
 
 
 class Block(nn.Module):
@@ -74,7 +74,8 @@ class Generator(nn.Module):
         self.widen = nn.ModuleList(convolution(*pair, 1) for pair in pairwise(widths))
         self.stages = nn.ModuleList(nn.Sequential(*[Block(width) for _ in range(size.blocks)]) for width in widths)
         self.dropout = nn.Dropout2d(dropout)
-        self.out = convolution(widths[-1], shape.channels * PIXELS**2, 3)
+        self.cell = cell(shape.side)
+        self.out = convolution(widths[-1], shape.channels * self.cell**2, 3)
 
     def forward(self, noise: Tensor, label: Tensor) -> Tensor:
         """(batch, noise) and (batch,) classes → (batch, channels, side, side), from -1 to 1."""
@@ -88,7 +89,7 @@ class Generator(nn.Module):
                 grid = functional.interpolate(grid, size=(side, side), mode="bilinear", align_corners=False)
             grid = stage(grid)
         cells = self.out(self.dropout(functional.leaky_relu(grid, SLOPE)))
-        found: Tensor = functional.pixel_shuffle(cells, PIXELS)[:, :, : self.side, : self.side].tanh()
+        found: Tensor = functional.pixel_shuffle(cells, self.cell)[:, :, : self.side, : self.side].tanh()
         return found
 
 
@@ -99,9 +100,10 @@ class Discriminator(nn.Module):
         super().__init__()
         grids, widths = stages(shape.side, size)
         self.grids, widths = grids[::-1], widths[::-1]
-        self.margin = self.grids[0] * PIXELS - shape.side
+        self.cell = cell(shape.side)
+        self.margin = self.grids[0] * self.cell - shape.side
         self.width = 2 * widths[-1]
-        self.into = convolution(shape.channels * PIXELS**2, widths[0], 3)
+        self.into = convolution(shape.channels * self.cell**2, widths[0], 3)
         self.widen = nn.ModuleList(convolution(*pair, 1) for pair in pairwise(widths))
         self.stages = nn.ModuleList(nn.Sequential(*[Block(width) for _ in range(size.blocks)]) for width in widths)
         self.dropout = nn.Dropout(dropout)
@@ -113,7 +115,7 @@ class Discriminator(nn.Module):
         """(batch, channels, side, side) from -1 to 1 → (batch, width)."""
         if self.margin:
             image = functional.pad(image, (0, self.margin, 0, self.margin), mode="replicate")
-        grid = self.into(functional.pixel_unshuffle(image, PIXELS))
+        grid = self.into(functional.pixel_unshuffle(image, self.cell))
         for place, stage in enumerate(self.stages):
             if place:
                 grid = functional.adaptive_avg_pool2d(self.widen[place - 1](grid), self.grids[place])
@@ -157,12 +159,17 @@ class Network(nn.Module):
 
 
 def stages(side: int, size: Size) -> tuple[list[int], list[int]]:
-    """Grids from 4 to 7 cells a side up to one for every four pixels, and the channels on each."""
-    grids = [-(-side // PIXELS)]
+    """Grids from 4 to 7 cells a side up to the widest, and the channels on each."""
+    grids = [-(-side // cell(side))]
     while grids[0] >= SMALLEST:
         grids.insert(0, -(-grids[0] // 2))
     widths = [min(size.widest, size.narrowest << halvings) for halvings in range(len(grids))]
     return grids, widths[::-1]
+
+
+def cell(side: int) -> int:
+    """Pixels a side of a cell of the widest grid."""
+    return 4 if side >= LARGE else 2
 
 
 def convolution(channels: int, width: int, side: int) -> nn.Conv2d:

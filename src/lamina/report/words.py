@@ -63,8 +63,8 @@ METRICS = {
     "character error rate": "the same, of characters.",
     "frechet distance": "how far the made pictures are from the real ones, by mean and spread of what a judge sees in them; 0 "
     "where they are alike. Comparable for the same judge and about as many pictures only.",
-    "kernel distance": "the same by another measure, which does not depend on how many pictures there are; about 0 where nothing "
-    "can be told apart.",
+    "kernel distance": "the same by another measure, which does not depend on how many pictures there are; about 0 where "
+    "nothing can be told apart.",
     "distribution precision": "share of made pictures that lie among the real ones: are they good?",
     "distribution recall": "share of real pictures that lie among the made ones: are all kinds made?",
     "recognised": "share of made pictures that the judge takes for the class that was wanted.",

@@ -195,28 +195,30 @@ class ImageGeneration(Task):
         return generation.generation(facts["judge"]["width"], len(facts["classes"]))
 
     def decode(self, outputs: Tensor, facts: Facts) -> list[Answer]:
-        """The share of made pictures that the discriminator finds less real than this one, from 0 to 1; and the class that it
-        likes best."""
-        scores = generation.split(outputs, facts["judge"]["width"])[4].numpy()
-        known = facts.get("settled", {}).get("made", [0.0])
-        shares = np.searchsorted(known, scores.max(1)) / len(known)
-        pairs = zip(shares.tolist(), scores.max(1).tolist(), strict=True)
-        answers: list[Answer] = [{"prediction": round(share, 4), "score": score} for share, score in pairs]
-        if facts["classes"]:
-            for answer, best in zip(answers, scores.argmax(1).tolist(), strict=True):
-                answer["class"] = facts["classes"][best]
+        """The share of made pictures that the discriminator finds less real than this one, from 0 to 1; and the class that the
+        judge takes it for, among whose made pictures it is placed."""
+        found = generation.parts(outputs, facts["judge"]["width"])
+        made = facts.get("settled", {}).get("made", {})
+        answers: list[Answer] = []
+        for kind, scores in zip(found.real_class.tolist(), found.scores, strict=True):
+            score = float(scores[kind])
+            known = made.get(str(kind), [score])
+            answer = {"prediction": round(float(np.searchsorted(known, score)) / len(known), 4), "score": score}
+            answers.append(answer | ({"class": facts["classes"][kind]} if facts["classes"] else {}))
         return answers
 
     def settle(self, outputs: Tensor, targets: Tensors, facts: Facts) -> dict[str, Any]:
-        """``made``: quantiles of the scores of made pictures, beside which a picture is placed."""
-        scores = generation.split(outputs, facts["judge"]["width"])[3]
-        return {"made": np.quantile(scores.numpy(), np.linspace(0, 1, QUANTILES)).tolist()}
+        """``made``: by class, quantiles of the scores of made pictures, beside which a picture is placed."""
+        found = generation.parts(outputs, facts["judge"]["width"])
+        levels = np.linspace(0, 1, QUANTILES)
+        of_class = {kind: found.score[found.wanted == kind].numpy() for kind in torch.unique(found.wanted).tolist()}
+        return {"made": {str(kind): np.quantile(scores, levels).tolist() for kind, scores in of_class.items()}}
 
     def baselines(self, facts: Facts) -> dict[str, Baseline]:
         """The mean picture of a class, and pixels drawn from a normal distribution."""
         known = judge.restored(facts["judge"], facts)
         makers = {"mean_picture": baselines.mean_picture, "normal_pixels": baselines.normal_pixels}
-        return {name: partial(worth.judged, maker, known) for name, maker in makers.items()}
+        return {name: partial(worth.of_baseline, maker, known) for name, maker in makers.items()}
 
     def exhibits(self, outputs: Tensor, targets: Tensors, facts: Facts, judged: Judged) -> list[Exhibit]:
         """What a classifier learns from made pictures; made pictures beside the nearest that trained; pictures between two."""
