@@ -140,11 +140,12 @@ def teach(classifier: nn.Module, draw: Draw, rows: Tensor, seed: int) -> None:
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=RATE, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=passes * steps)
     generator = torch.Generator().manual_seed(seed)
+    device = next(classifier.parameters()).device
     classifier.train()
     for _ in range(passes):
         order = rows[torch.randperm(len(rows), generator=generator)]
         for chosen in order.tensor_split(steps):
-            pictures, labels = draw(chosen)
+            pictures, labels = (tensor.to(device) for tensor in draw(chosen))
             loss = functional.cross_entropy(classifier(pictures), labels, label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -162,9 +163,10 @@ def accuracy(classifier: nn.Module, draw: Draw, rows: Tensor) -> float:
 @torch.inference_mode()
 def hits(classifier: nn.Module, draw: Draw, rows: Tensor) -> Tensor:
     """(rows,) 1 where the classifier finds the label, float64 on the CPU."""
+    device = next(classifier.parameters()).device
     found = []
     for chosen in torch.split(rows, 4 * BATCH):
-        pictures, labels = draw(chosen)
+        pictures, labels = (tensor.to(device) for tensor in draw(chosen))
         found.append((classifier(pictures).argmax(1) == labels).double().cpu())
     return torch.cat(found)
 

@@ -75,12 +75,12 @@ def _taught(network: Players, store: Store, train: Tensor, rows: Tensor, facts: 
     labels = np.sort(np.random.default_rng(0).choice(len(counts), amount, p=counts / counts.sum()))
     wished = [facts["classes"][label] for label in labels]
     made = torch.from_numpy(np.concatenate(list(make(wished, SEED, 0))))
-    lines = [
-        ("made pictures", amount, _hits(facts, _of(made, torch.from_numpy(labels)), torch.arange(amount), store, rows))
-    ]
+    device = next(network.parameters()).device
+    own = _of(made, torch.from_numpy(labels))
+    lines = [("made pictures", amount, _hits(facts, own, torch.arange(amount), store, rows, device))]
     if len(train):
         real = train[torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:most]]
-        lines.append(("training pictures", len(real), _hits(facts, _stored(store), real, store, rows)))
+        lines.append(("training pictures", len(real), _hits(facts, _stored(store), real, store, rows, device)))
     explanation = (
         f"A small convolutional network learns to tell the {len(counts)} classes from made pictures alone, and is asked about "
         f"{len(rows):,} real test pictures: what is missing among the made ones it cannot know. 95 % intervals are Wilson's."
@@ -93,9 +93,11 @@ def _taught(network: Players, store: Store, train: Tensor, rows: Tensor, facts: 
     return Rows("What made pictures teach", explanation, columns, table)
 
 
-def _hits(facts: dict[str, Any], draw: judge.Draw, rows: Tensor, store: Store, asked: Tensor) -> Tensor:
+def _hits(
+    facts: dict[str, Any], draw: judge.Draw, rows: Tensor, store: Store, asked: Tensor, device: torch.device
+) -> Tensor:
     """(asked,) 1 where a classifier that learned from ``rows`` of ``draw`` is right on real pictures."""
-    classifier = judge.fresh(facts)
+    classifier = judge.fresh(facts).to(device)
     judge.teach(classifier, draw, rows, 0)
     return judge.hits(classifier, _stored(store), asked)
 

@@ -35,8 +35,8 @@ def find(history: History) -> Finding | None:
         )
     elif last.t >= HALF and now < NOTHING:
         what = (
-            f"After {last.t:.0%} of the budget {now:.1%} of the real validation pictures lie among the made ones: the generator "
-            "makes hardly any kind of them."
+            f"After {last.t:.0%} of the budget {now:.1%} of the real validation pictures lie among the made ones: the "
+            "generator makes hardly any kind of them."
         )
     else:
         return None

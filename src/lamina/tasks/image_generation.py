@@ -38,7 +38,7 @@ SIDES = (8, 128)  # pixels of a side that is chosen without being asked for
 SAMPLE = 10_000  # pictures from which the judge, and all else that is known before training, is learned
 ENOUGH = 20_000  # pictures that a discriminator does not learn by heart in the usual time
 PENALISED = 0.25  # share of the pictures on which gradients are penalised; they count as much as all would
-GRID = 32  # pictures that are made after each epoch
+GRID = 6  # pictures a side of what is made after each epoch
 AT_ONCE = 256  # that are made together
 QUANTILES = 101
 
@@ -240,8 +240,10 @@ class ImageGeneration(Task):
 
     def samples(self, network: nn.Module, facts: Facts) -> list[Shown]:
         """A grid of pictures, of all classes in turn."""
-        made = [piece for pieces in self.generate(network, facts, [""] * GRID, Sampling()) for piece in pieces.values()]
-        return [making.shown(np.stack([cast(Picture, piece).pixels for piece in made]))]
+        made = [
+            piece for pieces in self.generate(network, facts, [""] * GRID**2, Sampling()) for piece in pieces.values()
+        ]
+        return [making.shown(np.stack([cast(Picture, piece).pixels for piece in made]), GRID)]
 
     def generate(
         self, network: nn.Module, facts: Facts, prompts: Sequence[str], wish: Sampling
