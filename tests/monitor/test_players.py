@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lamina.monitor.monitor import Monitor
-from lamina.records import Epoch
+from lamina.records import Epoch, Step
 
 BETTER: Any = {"frechet_distance": "lower", "distribution_recall": "higher", "told_apart": "lower"}
 
@@ -64,6 +64,15 @@ def test_a_discriminator_that_knows_its_pictures_by_heart(gap: float, said: list
 def test_a_discriminator_that_wins_to_the_end() -> None:
     assert kinds([0.3] * 6, [0.995] * 6, [0.99] * 6) == ["discriminator.wins"]
     assert kinds([0.3] * 6, [0.995] * 6, [0.99, 0.99, 0.99, 0.9, 0.9, 0.9]) == []  # at the beginning it always does
+
+
+def test_the_losses_of_players_need_not_fall() -> None:
+    monitor = Monitor(BETTER)
+    even = [
+        Step(20 * i, 1, i / 20, {"discriminator": 0.6 + 0.01 * (i % 2), "generator": 1.1}, 1e-3, 1.0, 1.0, 1, 1.0)
+        for i in range(20)
+    ]
+    assert [finding.kind for step in even for finding in monitor.see(step)] == []
 
 
 def test_other_tasks_are_not_asked() -> None:

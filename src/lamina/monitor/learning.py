@@ -3,6 +3,8 @@
 The training loss of the latest quarter of the records is compared with that of the first quarter. A network that learns
 anything lowers it by far more than their spread; one that surely does not, by not even 5 %, is told so when a quarter of the
 budget is spent. A network that has learned it all within its first steps shows in its first record.
+
+Of several players no loss needs to fall: what one of them gains the other loses.
 """
 
 import math
@@ -20,7 +22,7 @@ ERRORS = 3.0  # standard errors by which this must be sure, since the question i
 def find(history: History) -> Finding | None:
     """Say that the training loss does not fall."""
     steps = history.steps
-    if len(steps) < FEWEST or steps[-1].t < SHARE:
+    if len(steps) < FEWEST or steps[-1].t < SHARE or len(steps[0].loss) > 1:
         return None
     player = next(iter(steps[0].loss))
     quarter = max(2, len(steps) // 4)
