@@ -63,6 +63,13 @@ class Model:
                 f"the weights cannot be loaded ({error}).", str(file), "Train again with --recipe."
             ) from None
         self.recipe.execution.prepare(self.network).eval()
+        self.adopt(self.facts)
+
+    def adopt(self, facts: Facts) -> None:
+        """Take on what the validation part has settled, or nothing where it has not yet: the network's temperature, too."""
+        self.facts = facts
+        if hasattr(self.network, "temperature"):
+            self.network.temperature = facts.get("settled", {}).get("temperature", 1.0)
 
     @property
     def path(self) -> Path:

@@ -236,10 +236,11 @@ def settle(prepared: Prepared, model: Model) -> None:
     """Let the validation part decide, by the best weights, what the task leaves to it; kept in the run."""
     task, recipe, store = prepared.recipe.task, prepared.recipe, prepared.store
     if type(task).settle is not Task.settle:
+        model.adopt({name: fact for name, fact in model.facts.items() if name != "settled"})  # of an earlier proof
         rows = store.rows_of(prepared.data, "valid")
         found = evaluate(model.network, task, {}, store, rows, recipe.plan.batch_size, recipe.execution)
         prepared.run.write("settled.json", task.settle(found.outputs, found.targets, model.facts))
-        model.facts = prepared.run.facts()
+        model.adopt(prepared.run.facts())
 
 
 def learn(prepared: Prepared, watch: Watch) -> Finding | None:

@@ -222,3 +222,38 @@ def test_nothing_warns_with_one_example() -> None:
         warnings.simplefilter("error")
         for metric in ours.classification(3).values():
             metric.value(observed(metric, torch.randn(1, 3), torch.tensor([2])))
+
+
+def test_a_temperature_undoes_what_made_logits_too_sure_or_too_doubtful() -> None:
+    generator = torch.Generator().manual_seed(0)
+    true = torch.randn(4000, 5, generator=generator)
+    label = _drawn(true, generator)
+    for factor in (0.4, 3.0):
+        assert ours.temperature(factor * true, {"label": label}) == pytest.approx(factor, rel=0.08)
+
+
+def test_a_temperature_that_chance_explains_is_not_taken() -> None:
+    generator = torch.Generator().manual_seed(1)
+    true = torch.randn(200, 3, generator=generator)
+    assert ours.temperature(true, {"label": _drawn(true, generator)}) == 1.0
+    assert ours.temperature(true[:1], {"label": torch.tensor([0])}) == 1.0
+
+
+def test_no_answer_changes_with_the_temperature_only_how_sure_it_is() -> None:
+    from lamina.layers.heads import ImageClassifier
+    from lamina.layers.shapes import Image
+    from lamina.networks import cnn
+
+    torch.manual_seed(0)
+    network = ImageClassifier(cnn.build(Image(1, 8), "tiny"), [128.0], [64.0], 4, mirror=True).eval()
+    image = torch.randint(0, 255, (9, 8, 8, 1), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    with torch.no_grad():
+        before = network(image).softmax(1)
+        network.temperature = 0.5
+        after = network(image).softmax(1)
+    assert torch.equal(before.argmax(1), after.argmax(1))
+    assert bool((after.amax(1) > before.amax(1)).all())
+
+
+def _drawn(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    return torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]

@@ -34,6 +34,7 @@ class ImageClassifier(nn.Module):
     ) -> None:
         super().__init__()
         self.mirror = mirror
+        self.temperature = 1.0  # that of calibration; the validation part settles it after training
         self.memory_format = torch.channels_last  # as the pixels are stored; the execution may choose another
         mean, deviation = pixel_scale(backbone, mean, deviation)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
@@ -46,10 +47,12 @@ class ImageClassifier(nn.Module):
         """Logits, (batch, classes), of pictures as stored, (batch, side, side, channels) uint8, or augmented,
         (batch, side, side, channels) floats between 0 and 255."""
         logits: Tensor = self.head(self.features(image))
-        if self.training or not self.mirror:
+        if self.training:
             return logits
-        both = torch.stack((logits, self.head(self.features(image.flip(2)))))  # (2, batch, classes)
-        return both.float().softmax(2).mean(0).clamp_min(1e-12).log()
+        if self.mirror:
+            both = torch.stack((logits, self.head(self.features(image.flip(2)))))  # (2, batch, classes)
+            logits = both.float().softmax(2).mean(0).clamp_min(1e-12).log()
+        return logits / self.temperature
 
     def features(self, image: Tensor) -> Tensor:
         """What the linear layer sees of pictures, (batch, width)."""
@@ -96,6 +99,7 @@ class TableHead(nn.Module):
         self.backbone = backbone
         self.head = MemberLinear(int(getattr(backbone, "members", 1)), int(backbone.width), outputs)  # type: ignore[arg-type]
         self.bounds = bounds
+        self.temperature = 1.0  # that of calibration, for classes; the validation part settles it after training
 
     def forward(self, numbers: Tensor, categories: Tensor) -> Tensor:
         """While training (batch, members, outputs); in evaluation (batch, classes) log-probabilities, or (batch,) values."""
@@ -104,7 +108,7 @@ class TableHead(nn.Module):
         if self.training:
             return outputs
         if self.bounds is None:
-            return outputs.float().softmax(2).mean(1).clamp_min(1e-12).log()
+            return outputs.float().softmax(2).mean(1).clamp_min(1e-12).log() / self.temperature
         return outputs.float().mean((1, 2)).clamp(*self.bounds)
 
 

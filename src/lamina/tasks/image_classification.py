@@ -166,6 +166,10 @@ class ImageClassification(Task):
         """The likeliest class, its probability, and all probabilities."""
         return class_answers(outputs, facts["classes"])
 
+    def settle(self, outputs: Tensor, targets: Tensors, facts: Facts) -> dict[str, Any]:
+        """``temperature``: by which logits are divided, so that probabilities can be believed."""
+        return {"temperature": classification.temperature(outputs, targets)}
+
     def baselines(self, facts: Facts) -> dict[str, Baseline]:
         """The most frequent class, and logistic regression on small pixels."""
         return {"majority_class": baselines.majority, "linear_on_pixels": baselines.linear_on_pixels}

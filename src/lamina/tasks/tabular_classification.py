@@ -91,6 +91,10 @@ class TabularClassification(Task):
 
         return columns.write_csv(load_breast_cancer(), path / "tumours.csv", "diagnosis")
 
+    def settle(self, outputs: Tensor, targets: Tensors, facts: Facts) -> dict[str, Any]:
+        """``temperature``: by which logits are divided, so that probabilities can be believed."""
+        return {"temperature": classification.temperature(outputs, targets)}
+
     def baselines(self, facts: Facts) -> dict[str, Baseline]:
         """The most frequent class, logistic regression, and gradient boosting."""
         return {
