@@ -38,7 +38,17 @@ def test_sound_pictures_have_no_findings() -> None:
 
 
 def test_every_file_of_the_folder_is_run() -> None:
-    assert illnesses() == ["columns", "duplicates", "few", "giveaway", "groups", "imbalance", "leaks"]
+    assert illnesses() == [
+        "columns",
+        "duplicates",
+        "few",
+        "giveaway",
+        "groups",
+        "imbalance",
+        "leaks",
+        "near_duplicates",
+        "near_texts",
+    ]
 
 
 def test_duplicates_and_conflicts() -> None:
