@@ -45,9 +45,12 @@ def test_every_file_of_the_folder_is_run() -> None:
         "giveaway",
         "groups",
         "imbalance",
+        "label_errors",
         "leaks",
         "near_duplicates",
         "near_texts",
+        "outliers",
+        "shift",
     ]
 
 

@@ -36,7 +36,7 @@ def copies(shingles: list[np.ndarray]) -> np.ndarray:
     """Pairs of sets of hashes whose Jaccard similarity is 0.8 or more: (pairs, 2) int64, the lower first."""
     long = np.array([row for row, found in enumerate(shingles) if len(found) > SHORTEST - 8], dtype=np.int64)
     bands = np.stack([_bands(shingles[row]) for row in long]) if len(long) else np.zeros((0, _BANDS), np.uint64)
-    pairs = set()
+    pairs: set[tuple[int, int]] = set()
     for band in bands.T:
         order = np.argsort(band, kind="stable")
         for step in range(1, _MOST_ALIKE):
