@@ -42,7 +42,7 @@ def test_wrong_labels_are_named_first(name: str) -> None:
     for row in wrong:
         data.answers[row] = generator.choice(kinds[kinds != data.answers[row]])
     (finding,) = label_errors.find(data)
-    rows = finding.evidence["rows"]
+    rows = finding.evidence["indices"]
     assert (finding.kind, finding.severity) == ("label.suspect", "warning")
     assert np.isin(rows[:20], wrong).mean() >= 0.9
     assert len(rows) >= 0.4 * (data.part[wrong] == "train").sum()

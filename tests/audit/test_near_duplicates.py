@@ -55,7 +55,7 @@ def test_copies_across_parts_are_named(change: Callable[[np.ndarray], np.ndarray
     pixels[tests] = [change(picture) for picture in pixels[trained]]
     leak = next(finding for finding in find(put(pixels)) if finding.evidence["part"] == "test")
     assert (leak.kind, leak.severity) == ("leak.near_duplicate", "warning")
-    assert len(set(leak.evidence["rows"]) & set(tests.tolist())) >= 7  # of 10, small and of two scenes only
+    assert len(set(leak.evidence["indices"]) & set(tests.tolist())) >= 7  # of 10, small and of two scenes only
     assert "0.png ~ 3.png" in leak.where
 
 

@@ -66,7 +66,7 @@ def find(data: Data) -> Iterator[Finding]:
             "examples": len(rows),
             "share": round(share, 4),
             "agreement": round(agreement, 4),
-            "rows": rows[suspects[:1000]].tolist(),
+            "indices": rows[suspects[:1000]].tolist(),
             "margins": margin[:20].round(3).tolist(),
         },
     )

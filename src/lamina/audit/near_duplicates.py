@@ -126,7 +126,7 @@ def reported(data: Data, pairs: np.ndarray) -> Iterator[Finding]:
 
 def _evidence(part: str, rows: np.ndarray, of: int) -> dict[str, object]:
     share = round(len(rows) / of, 4)
-    return {"part": part, "near": len(rows), "examples": of, "share": share, "rows": rows[:_MOST_ROWS].tolist()}
+    return {"part": part, "near": len(rows), "examples": of, "share": share, "indices": rows[:_MOST_ROWS].tolist()}
 
 
 def _neighbours(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
