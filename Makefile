@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check docs bench clean
+.PHONY: help demo test test-all check docs bench faults clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ docs: .venv/done ## the documentation, into docs/_build
 
 bench: .venv-bench/done ## Lamina beside its peers, into docs/benchmarks.md; ONLY=resnet DATA=folder ROUNDS=3 IMAGES=512 ...
 	.venv-bench/bin/python -m benchmarks.run $(foreach option,ONLY ROUNDS IMAGES EPOCHS LIMIT MINUTES DATA FASHION CIFAR10 ADULT,$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) '$($(option))'))
+
+faults: .venv/done ## what the audit finds of planted faults, into docs/faults.md; FASHION=folder-of-idx-files
+	$(BIN)/python -m benchmarks.faults $(if $(FASHION),--fashion '$(FASHION)')
 
 clean: ## remove what the targets made
 	rm -rf .venv .venv-bench docs/_build .mypy_cache .ruff_cache .pytest_cache

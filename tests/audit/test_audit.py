@@ -38,7 +38,20 @@ def test_sound_pictures_have_no_findings() -> None:
 
 
 def test_every_file_of_the_folder_is_run() -> None:
-    assert illnesses() == ["columns", "duplicates", "few", "giveaway", "groups", "imbalance", "leaks"]
+    assert illnesses() == [
+        "columns",
+        "duplicates",
+        "few",
+        "giveaway",
+        "groups",
+        "imbalance",
+        "label_errors",
+        "leaks",
+        "near_duplicates",
+        "near_texts",
+        "outliers",
+        "shift",
+    ]
 
 
 def test_duplicates_and_conflicts() -> None:

@@ -1,0 +1,148 @@
+"""Likely label errors: examples whose class the other examples contradict (confident learning, Northcutt et al. 2021).
+
+Each training example is judged by a classifier that has not seen it: ridge regression of the classes on random Fourier
+features (Rahimi & Recht 2007), whose leave-one-out answers follow from one fit. A class's threshold is the mean answer that
+examples labelled with it get; an example is suspected when it is below its own class's level by far (``GIVEN``), above another
+one's threshold, and clearly so (``MARGIN``). A classifier of thumbnails is wrong at times, so a clean set has suspects too:
+they are reported where they are more than ``LEAST_SHARE`` of the examples. Then the ranking is worth a look, not a proof.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+import torch
+
+from lamina.data.columns import apply, learn
+from lamina.data.data import Data
+from lamina.data.tables import columns_of
+from lamina.data.thumbnails import pictured, thumbnails
+from lamina.findings import Finding
+
+GIVEN, MARGIN = 0.25, 0.5
+"""Most that the given class may get, and least by which another one must exceed it; answers are about shares."""
+LEAST_SHARE, _NOTABLE = 0.015, 0.03
+"""Share of suspects from which they are reported, and from which they weigh."""
+LEAST_AGREEMENT = 0.7
+_FEWEST, _MOST = 60, 20_000  # rows
+_MOST_CLASSES = 100
+_FEATURES = 1024  # random Fourier features, at most
+_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # candidates, as shares of the mean squared length of a feature
+
+
+def find(data: Data) -> Iterator[Finding]:
+    """Find training examples that are likely to have a wrong class."""
+    rows = np.flatnonzero(data.part == "train")
+    if not data.classified or len(rows) < _FEWEST:
+        return
+    if len(rows) > _MOST:
+        rows = np.sort(np.random.default_rng(0).choice(rows, _MOST, replace=False))
+    features = described(data)
+    if features is None:
+        return
+    features = features[rows]
+    readable = np.isfinite(features).all(1)
+    rows, features = rows[readable], features[readable]
+    classes, label = np.unique(data.answers[rows].astype(str), return_inverse=True)
+    if not 2 <= len(classes) <= _MOST_CLASSES or len(rows) < _FEWEST:
+        return
+    said = left_out(features, label, len(classes))
+    suspects, suggested, margin = suspected(said, label)
+    share, agreement = len(suspects) / len(rows), _agreement(said, label)
+    if share < LEAST_SHARE or len(suspects) < 3 or agreement < LEAST_AGREEMENT:
+        return
+    yield Finding(
+        "label.suspect",
+        "warning" if share >= _NOTABLE else "note",
+        f"{len(suspects):,} of {len(rows):,} training examples ({share:.1%}) look like another class than the one given.",
+        "Look at them, the most suspicious first, and correct those that are wrong.",
+        where=tuple(
+            f"{data.where[rows[row]]}: {classes[label[row]]}, looks like {classes[other]}"
+            for row, other in zip(suspects[:20], suggested, strict=False)
+        ),
+        count=len(suspects),
+        evidence={
+            "suspects": len(suspects),
+            "examples": len(rows),
+            "share": round(share, 4),
+            "agreement": round(agreement, 4),
+            "indices": rows[suspects[:1000]].tolist(),
+            "margins": margin[:20].round(3).tolist(),
+        },
+    )
+
+
+def described(data: Data) -> np.ndarray | None:
+    """(examples, numbers) float32 that a quick classifier learns from; None for what is neither picture nor table."""
+    if pictured(data):
+        small = thumbnails(data)
+        plain = small.reshape(len(small), -1)
+        centred = plain - plain.mean(1, keepdims=True)
+        plain = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1.0)
+        return np.asarray(np.concatenate([plain, 0.7 * _edges(small)], 1), dtype=np.float32)
+    if not isinstance(data.raws, pl.DataFrame):
+        return None
+    encoded = apply(data.raws, learn(data.raws[np.flatnonzero(data.part == "train")], columns_of(data)))
+    numbers = encoded["numbers"].astype(np.float32)
+    codes = [column[:, None] == np.unique(column)[:50] for column in encoded["categories"].T]
+    return np.concatenate([numbers, *[code.astype(np.float32) for code in codes]], 1)
+
+
+def left_out(features: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
+    """(examples, classes) float32: what ridge regression fitted to all others says of each example; sums to about 1."""
+    generator = torch.Generator().manual_seed(0)
+    known = torch.from_numpy(features)
+    some = known[torch.randperm(len(known), generator=generator)[:500]]
+    distances = torch.pdist(some)
+    width = float(distances.median()) or 1.0
+    count = min(_FEATURES, 2 * (len(known) // 3))
+    waves = torch.randn(known.shape[1], count // 2, generator=generator) / (0.6 * width)
+    angles = known @ waves
+    inputs = torch.cat([torch.ones(len(known), 1), (2 / count) ** 0.5 * torch.cat([angles.cos(), angles.sin()], 1)], 1)
+    targets = torch.nn.functional.one_hot(torch.from_numpy(label), classes).float()
+    values, axes = torch.linalg.eigh((inputs.T @ inputs).double())
+    turned = inputs @ axes.float()
+    aims = turned.T @ targets
+    least, best = float("inf"), targets
+    for penalty in _PENALTIES:  # the one whose answers on what was left out are best
+        shrunk = turned / (values + penalty * float(values.sum()) / count).float()
+        leverage = (shrunk * turned).sum(1, keepdim=True).clamp(max=0.999)
+        answers = targets - (targets - shrunk @ aims) / (1 - leverage)
+        error = float(((answers - targets) ** 2).mean())
+        if error < least:
+            least, best = error, answers
+    return np.asarray(best.numpy())
+
+
+def suspected(said: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Suspects, the most suspicious first: their rows, the classes suggested, and by how much these exceed the given ones."""
+    rows = np.arange(len(label))
+    thresholds = np.array([said[label == kind, kind].mean() for kind in range(said.shape[1])])
+    given = said[rows, label]
+    others = np.where(said >= np.minimum(thresholds, 0.9), said, -np.inf)
+    others[rows, label] = -np.inf
+    margin = others.max(1) - given
+    found = np.flatnonzero((margin >= MARGIN) & (given <= GIVEN))
+    found = found[np.argsort(-margin[found], kind="stable")]
+    return found, others[found].argmax(1), margin[found]
+
+
+def _agreement(said: np.ndarray, label: np.ndarray) -> float:
+    """The share of the examples of a class that are said to be of it, averaged over the classes."""
+    right = said.argmax(1) == label
+    return float(np.mean([right[label == kind].mean() for kind in range(said.shape[1])]))
+
+
+def _edges(small: np.ndarray) -> np.ndarray:
+    """(examples, at most 4 x 4 x 8) of norm 1: how strong edges of 8 directions are in each place (as Dalal & Triggs 2005)."""
+    down, right = np.gradient(small, axis=(1, 2))
+    strength = np.hypot(down, right)
+    direction = ((np.arctan2(down, right) + np.pi) * (8 / (2 * np.pi))).clip(0, 7.99)
+    cell = max(1, small.shape[1] // 4)
+    places = small.shape[1] // cell * cell
+    found = []
+    for one in range(8):
+        inside = np.where(np.floor(direction) == one, strength, 0)[:, :places, :places]
+        found.append(inside.reshape(len(small), places // cell, cell, places // cell, cell).sum((2, 4)))
+    stacked = np.sqrt(np.stack(found, 1).reshape(len(small), -1))
+    return np.asarray(stacked / np.maximum(np.linalg.norm(stacked, axis=1, keepdims=True), 1e-6), dtype=np.float32)

@@ -1,0 +1,164 @@
+"""Near-duplicates among pictures: saved anew, resized, brightened or slightly cropped copies, within and across parts.
+
+How alike are two pictures that are copies? It depends on the set: two trousers of Fashion-MNIST correlate at 0.98, two
+photographs hardly ever. So the rule is no fixed distance. Where n examples lie independently of each other in a space of
+(local) dimension D, the distance to the nearest one over that to the k-th nearest, to the power D, is the least of k - 1
+uniform numbers (Levina & Bickel 2004): P(ratio < t) = 1 - (1 - t^D)^(k-1). Copies are few, so the median of the ratios gives
+D; and t is chosen so that in all of the data ``FALSE_PAIRS`` nearest neighbours are that near by chance. A pair below t is a
+copy, if its edges agree as well: two smooth pictures can be near though nothing in them is the same. Brightness and contrast
+do not count: thumbnails are brought to mean 0 and norm 1.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from lamina.data.data import Data
+from lamina.data.thumbnails import pictured, thumbnails
+from lamina.findings import Finding
+
+FALSE_PAIRS = 0.05
+"""Pairs that may look like copies by chance, in all of the data."""
+LEAST_CORRELATION = 0.9
+"""Of two thumbnails that are copies, whatever the others look like."""
+LEAST_EDGES = 0.8
+"""Correlation of the differences between neighbouring pixels of two copies: 0.84 and more where a twentieth was cropped."""
+_NEIGHBOURS = 8  # the k above: a picture may have some copies, so the second nearest is no measure
+_FEWEST = 50  # pictures below which the median ratio says nothing
+_CELL = 512  # pictures that are compared with one another, about
+_NEAREST_CELLS = 3  # that a picture belongs to
+_NOTABLE = 0.01  # share of a part from which near-duplicates weigh
+_MOST_ROWS = 1000  # rows that the evidence names
+
+
+def find(data: Data) -> Iterator[Finding]:
+    """Find pictures that are nearly equal, in two parts or in one; equal files are another illness."""
+    if not pictured(data) or len(data) < _FEWEST:
+        return
+    rows = different(data)
+    small = thumbnails(data)[rows]
+    vectors = small.reshape(len(rows), -1) - small.mean((1, 2))[:, None]
+    lengths = np.linalg.norm(vectors, axis=1)
+    seen = lengths > 1e-3 * 255  # not-a-number where a picture cannot be read, nearly 0 where it is blank
+    if seen.sum() >= _FEWEST:
+        pairs = copies(vectors[seen] / lengths[seen, None])
+        yield from reported(data, rows[seen][pairs[_edges_agree(small[seen], pairs)]])
+
+
+def _edges_agree(small: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """(pairs,) booleans, of thumbnails (examples, side, side)."""
+    edges = [np.diff(small, axis=axis).reshape(len(small), small[0].size - small.shape[1]) for axis in (1, 2)]
+    vectors = np.concatenate(edges, 1)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+    alike: np.ndarray = np.einsum("pi,pi->p", vectors[pairs[:, 0]], vectors[pairs[:, 1]])
+    return np.asarray(alike >= LEAST_EDGES)
+
+
+def different(data: Data) -> np.ndarray:
+    """Rows of the examples less exact copies, which others report; of equal ones that which is in the earliest part stays."""
+    order = np.argsort(np.select([data.part == "train", data.part == "valid"], [0, 1], 2), kind="stable")
+    _, first = np.unique(data.digests[order], return_index=True)
+    return np.sort(order[first])
+
+
+def copies(vectors: np.ndarray) -> np.ndarray:
+    """Pairs that are nearer than chance allows.
+
+    Args:
+        vectors: (examples, numbers) float32 of norm 1.
+
+    Returns:
+        (pairs, 2) int64, the lower row first.
+    """
+    nearest, which = _neighbours(vectors)
+    ratio = nearest[:, 0] / np.maximum(nearest[:, -1], 1e-9)
+    typical = float(np.median(ratio))
+    if not 0 < typical < 1:
+        return np.zeros((0, 2), np.int64)
+    others = nearest.shape[1] - 1
+    dimension = np.log(1 - 0.5 ** (1 / others)) / np.log(typical)
+    limit = (FALSE_PAIRS / (len(vectors) * others)) ** (1 / dimension)
+    farthest = np.minimum(limit * nearest[:, -1], (2 - 2 * LEAST_CORRELATION) ** 0.5)
+    row, place = np.nonzero(nearest[:, :-1] < farthest[:, None])
+    pairs: np.ndarray = np.unique(np.sort(np.stack([row, which[row, place]], 1), axis=1), axis=0)
+    return pairs
+
+
+def reported(data: Data, pairs: np.ndarray) -> Iterator[Finding]:
+    """The findings that pairs of examples, (pairs, 2) rows of ``data``, are nearly equal."""
+    first, second = (data.part[pairs[:, side]] for side in (0, 1))
+    for part, others in (("test", ("train", "valid")), ("valid", ("train",))):
+        ahead, behind = (first == part) & np.isin(second, others), (second == part) & np.isin(first, others)
+        twins = np.concatenate([pairs[ahead], pairs[behind][:, ::-1]])  # (leaks, 2): of this part, of the other
+        leaked, once = np.unique(twins[:, 0], return_index=True)
+        if not len(leaked):
+            continue
+        of = int((data.part == part).sum())
+        share = len(leaked) / of
+        yield Finding(
+            "leak.near_duplicate",
+            "warning" if share >= _NOTABLE else "note",
+            f"{len(leaked):,} of the {of:,} examples of the {part} part ({share:.1%}) are nearly equal to one of the "
+            f"{' or '.join(others)} part.",
+            f"Look at them; remove copies from one of the parts, they make the {part} score too good.",
+            where=tuple(f"{data.where[twin]} ~ {data.where[row]}" for row, twin in twins[once[:20]]),
+            count=len(leaked),
+            evidence=_evidence(part, leaked, of),
+        )
+    for part in data.counts():
+        inside = pairs[(first == part) & (second == part)]
+        repeated = np.unique(inside[:, 1])
+        if not len(repeated):
+            continue
+        of = int((data.part == part).sum())
+        yield Finding(
+            "duplicate.near",
+            "warning" if len(repeated) >= _NOTABLE * of else "note",
+            f"{len(repeated):,} of the {of:,} examples of the {part} part are nearly equal to another one of it "
+            f"({len(repeated) / of:.1%}).",
+            "Look at them; remove the copies, unless they are meant to weigh more.",
+            where=tuple(f"{data.where[row]} ~ {data.where[twin]}" for row, twin in inside[:20]),
+            count=len(repeated),
+            evidence=_evidence(part, repeated, of),
+        )
+
+
+def _evidence(part: str, rows: np.ndarray, of: int) -> dict[str, object]:
+    share = round(len(rows) / of, 4)
+    return {"part": part, "near": len(rows), "examples": of, "share": share, "indices": rows[:_MOST_ROWS].tolist()}
+
+
+def _neighbours(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances (examples, k) to the nearest others, ascending, and which they are.
+
+    Not all pairs are compared: examples drawn at random are the centres of cells, an example belongs to the cells of the
+    centres nearest to it, and is compared with what else is in them. Copies share a cell all but always.
+    """
+    known = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+    centres = max(1, len(known) // _CELL) if len(known) > 8 * _CELL else 1
+    drawn = np.random.default_rng(0).choice(len(known), centres, replace=False)
+    cells = (known @ known[torch.from_numpy(drawn)].T).topk(min(_NEAREST_CELLS, centres), 1).indices
+    best = torch.full((len(known), 0), -2.0)
+    which = torch.zeros((len(known), 0), dtype=torch.int64)
+    for nearness in range(cells.shape[1]):
+        own_best = torch.full((len(known), _NEIGHBOURS), -2.0)
+        own_which = torch.zeros((len(known), _NEIGHBOURS), dtype=torch.int64)
+        for cell in range(centres):
+            asked = (cells[:, nearness] == cell).nonzero()[:, 0]
+            members = (cells == cell).any(1).nonzero()[:, 0]
+            for some in torch.split(asked, 2048):
+                alike = known[some] @ known[members].T
+                alike[some[:, None] == members] = -2.0  # itself
+                found = alike.topk(min(_NEIGHBOURS, len(members)), 1)
+                own_best[some, : found.values.shape[1]] = found.values
+                own_which[some, : found.values.shape[1]] = members[found.indices]
+        if nearness:  # the same neighbour, met in another cell, counts once
+            own_best[(own_which[:, :, None] == which[:, None]).any(2)] = -2.0
+        best, place = torch.cat([best, own_best], 1).topk(_NEIGHBOURS, 1)
+        which = torch.cat([which, own_which], 1).gather(1, place)
+    apart = known[which] - known[:, None]  # exact, where 2 - 2 cos would be a difference of nearly equal numbers
+    distances = torch.linalg.vector_norm(apart, dim=2)
+    distances[best < -1.5] = 2.0
+    order = distances.argsort(1)
+    return distances.gather(1, order).numpy(), which.gather(1, order).numpy()
