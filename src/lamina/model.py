@@ -63,13 +63,7 @@ class Model:
                 f"the weights cannot be loaded ({error}).", str(file), "Train again with --recipe."
             ) from None
         self.recipe.execution.prepare(self.network).eval()
-        self.adopt(self.facts)
-
-    def adopt(self, facts: Facts) -> None:
-        """Take on what the validation part has settled, or nothing where it has not yet: the network's temperature, too."""
-        self.facts = facts
-        if hasattr(self.network, "temperature"):
-            self.network.temperature = facts.get("settled", {}).get("temperature", 1.0)
+        adopt(self, self.facts)
 
     @property
     def path(self) -> Path:
@@ -213,6 +207,13 @@ class Model:
 def load(run: Path | str, network: nn.Module | None = None) -> Model:
     """The model of a run's directory; ``network`` is needed when the caller made it (its code is not in the run)."""
     return Model(Run.open(run), network)
+
+
+def adopt(model: Model, facts: Facts) -> None:
+    """Let a model take on facts with what the validation part has settled, or without: its network's temperature, too."""
+    model.facts = facts
+    if hasattr(model.network, "temperature"):
+        model.network.temperature = facts.get("settled", {}).get("temperature", 1.0)
 
 
 def build(recipe: Recipe, facts: Facts, own: nn.Module | None = None) -> nn.Module:

@@ -22,7 +22,7 @@ from lamina.execution import Device, Execution, Precision, default_device
 from lamina.findings import Finding
 from lamina.interrupt import Interrupt, InterruptError
 from lamina.loop import Split, loop
-from lamina.model import Model
+from lamina.model import Model, adopt
 from lamina.monitor.monitor import Monitor
 from lamina.plan import Plan
 from lamina.prepare import Prepared, Wishes, free_path, look, prepare, recognise, reopen
@@ -236,11 +236,11 @@ def settle(prepared: Prepared, model: Model) -> None:
     """Let the validation part decide, by the best weights, what the task leaves to it; kept in the run."""
     task, recipe, store = prepared.recipe.task, prepared.recipe, prepared.store
     if type(task).settle is not Task.settle:
-        model.adopt({name: fact for name, fact in model.facts.items() if name != "settled"})  # of an earlier proof
+        adopt(model, {name: fact for name, fact in model.facts.items() if name != "settled"})  # of an earlier proof
         rows = store.rows_of(prepared.data, "valid")
         found = evaluate(model.network, task, {}, store, rows, recipe.plan.batch_size, recipe.execution)
         prepared.run.write("settled.json", task.settle(found.outputs, found.targets, model.facts))
-        model.adopt(prepared.run.facts())
+        adopt(model, prepared.run.facts())
 
 
 def learn(prepared: Prepared, watch: Watch) -> Finding | None:
