@@ -43,7 +43,8 @@ def test_wrong_labels_are_named_first(name: str) -> None:
         data.answers[row] = generator.choice(kinds[kinds != data.answers[row]])
     (finding,) = label_errors.find(data)
     rows = finding.evidence["indices"]
-    assert (finding.kind, finding.severity) == ("label.suspect", "warning")
+    severity = "warning" if name == "digits" else "note"  # in a table it may be an exception
+    assert (finding.kind, finding.severity) == ("label.suspect", severity)
     assert np.isin(rows[:20], wrong).mean() >= 0.9
     assert len(rows) >= 0.4 * (data.part[wrong] == "train").sum()
     assert finding.where[0].startswith(f"{rows[0]}: {data.answers[rows[0]]}, looks like class ")
