@@ -205,7 +205,7 @@ def test_the_penalty_is_the_squared_slope_of_both_pictures(trained: Trained) -> 
         (gradient,) = torch.autograd.grad(critic(one, label[1:2]), one)
         critic.float()
         slope += float(gradient.square().sum())
-    assert float(loss.terms["penalty"].detach()) == pytest.approx(task.penalty / 2 * 4.0 * slope, rel=1e-3)  # type: ignore[attr-defined]
+    assert float(loss.terms["penalty"].detach()) == pytest.approx(network.penalty / 2 * 4.0 * slope, rel=1e-3)  # type: ignore[attr-defined]
 
 
 @a_run

@@ -17,10 +17,12 @@ class Players(nn.Module):
         backbone: has ``generator`` and ``discriminator``, as ``Canvas`` says.
         judge: (batch, side, side, channels) pixels from 0 to 255 → (batch, width) features and, where it knows the classes,
             (batch, classes) logits; it does not learn.
+        penalty: weight of the gradient penalties in the discriminator's loss.
     """
 
-    def __init__(self, backbone: nn.Module, judge: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, judge: nn.Module, penalty: float) -> None:
         super().__init__()
+        self.penalty = penalty
         self.generator: Any = backbone.get_submodule("generator")
         self.discriminator: Any = backbone.get_submodule("discriminator")
         self.judge = judge.requires_grad_(False)

@@ -43,6 +43,7 @@ SIZES = {
 SMALLEST = 8  # cells a side from which a grid is halved once more
 SLOPE = 0.2  # of the rectifiers below zero
 CLASS = 32  # numbers that stand for a class, beside the noise
+SHUFFLE = 2  # a cell of the generator's last grid becomes so many pixels a side
 LARGE = 48  # pixels a side from which cells of the widest grid are squares of four by four pixels; of two by two below
 
 
@@ -74,8 +75,11 @@ class Generator(nn.Module):
         self.widen = nn.ModuleList(convolution(*pair, 1) for pair in pairwise(widths))
         self.stages = nn.ModuleList(nn.Sequential(*[Block(width) for _ in range(size.blocks)]) for width in widths)
         self.dropout = nn.Dropout2d(dropout)
-        self.cell = cell(shape.side)
-        self.out = convolution(widths[-1], shape.channels * self.cell**2, 3)
+        finest = widths[-1] // 2 if cell(shape.side) > SHUFFLE else widths[-1]
+        self.finer = convolution(widths[-1], finest, 3) if finest < widths[-1] else None
+        self.out = convolution(finest, shape.channels * SHUFFLE**2, 3)
+        with torch.no_grad():  # the pixels of a cell begin alike (Aitken et al. 2017, arXiv:1707.02937)
+            self.out.weight.copy_(self.out.weight[:: SHUFFLE**2].repeat_interleave(SHUFFLE**2, 0))
 
     def forward(self, noise: Tensor, label: Tensor) -> Tensor:
         """(batch, noise) and (batch,) classes → (batch, channels, side, side), from -1 to 1."""
@@ -84,12 +88,12 @@ class Generator(nn.Module):
         grid = self.into(noise).unflatten(1, (-1, self.grids[0], self.grids[0]))
         for place, stage in enumerate(self.stages):
             if place:  # the narrower one is interpolated
-                side = self.grids[place]
-                grid = self.widen[place - 1](grid)
-                grid = functional.interpolate(grid, size=(side, side), mode="bilinear", align_corners=False)
+                grid = enlarged(self.widen[place - 1](grid), self.grids[place])
             grid = stage(grid)
+        if self.finer is not None:
+            grid = self.finer(enlarged(functional.leaky_relu(grid, SLOPE), 2 * self.grids[-1]))
         cells = self.out(self.dropout(functional.leaky_relu(grid, SLOPE)))
-        found: Tensor = functional.pixel_shuffle(cells, self.cell)[:, :, : self.side, : self.side].tanh()
+        found: Tensor = functional.pixel_shuffle(cells, SHUFFLE)[:, :, : self.side, : self.side].tanh()
         return found
 
 
@@ -167,9 +171,14 @@ def stages(side: int, size: Size) -> tuple[list[int], list[int]]:
     return grids, widths[::-1]
 
 
+def enlarged(grid: Tensor, side: int) -> Tensor:
+    """(batch, channels, side', side') interpolated to (batch, channels, side, side)."""
+    return functional.interpolate(grid, size=(side, side), mode="bilinear", align_corners=False)
+
+
 def cell(side: int) -> int:
     """Pixels a side of a cell of the widest grid."""
-    return 4 if side >= LARGE else 2
+    return 2 * SHUFFLE if side >= LARGE else SHUFFLE
 
 
 def convolution(channels: int, width: int, side: int) -> nn.Conv2d:
@@ -186,10 +195,14 @@ def default_size(shape: Canvas, examples: int) -> str:
 
 
 def plan(shape: Canvas, examples: int) -> Plan:
-    """Adam without momentum, since the other player moves, too; the generator is averaged over its last thousand steps."""
+    """Adam without momentum, since the other player moves, too; the generator is averaged over its last thousand steps.
+
+    Large pictures need smaller steps: at 2e-3 those of 64 pixels diverge (docs/log.md).
+    """
+    epochs = max(10, min(400, round(600_000 / max(1, examples))))
     return Plan(
-        max(10, min(400, round(600_000 / max(1, examples)))), None, 64, optimizer="adamw", lr=2e-3, weight_decay=0.0,
-        momentum=0.0, schedule="one-cycle", warmup=0.05, ema=0.999,
+        epochs, None, 64, optimizer="adamw", lr=5e-4 if shape.side >= LARGE else 2e-3, weight_decay=0.0, momentum=0.0,
+        schedule="one-cycle", warmup=0.05, ema=0.999,
     )  # fmt: skip
 
 

@@ -36,6 +36,11 @@ from lamina.tasks.task import Answer, Baseline, Claim, Facts, Judged, Picture, P
 
 SIDES = (8, 128)  # pixels of a side that is chosen without being asked for
 SAMPLE = 10_000  # pictures from which the judge, and all else that is known before training, is learned
+LARGE = 48  # pixels a side from which pictures are large
+PENALTIES = (
+    1.0,
+    3.0,
+)  # weights of the gradient penalties: of small pictures, and of large ones, which have more gradients
 ENOUGH = 20_000  # pictures that a discriminator does not learn by heart in the usual time
 PENALISED = 0.25  # share of the pictures on which gradients are penalised; they count as much as all would
 GRID = 6  # pictures a side of what is made after each epoch
@@ -57,8 +62,9 @@ class ImageGeneration(Task):
     """Mirror half of the training images left to right; where it is not said, a trial on the training part decides."""
     vary: float | None = None
     """How much all that the discriminator sees is varied, 0 to 1; 0 from 20,000 images on, and 1 below."""
-    penalty: float = 1.0
-    """Weight of the gradient penalties (gamma of R3GAN): higher is more stable, and slower."""
+    penalty: float | None = None
+    """Weight of the gradient penalties (gamma of R3GAN): higher is more stable, and slower; 1 for pictures below 48 pixels a
+    side, 3 for larger ones."""
     inception: str | None = None
     """File of torchvision's weights of Inception v3, by whose features pictures are judged; a classifier trained on the same
     images otherwise."""
@@ -67,7 +73,7 @@ class ImageGeneration(Task):
         rules = {
             "side": (self.side is None or self.side >= SIDES[0], f"at least {SIDES[0]}"),
             "vary": (self.vary is None or 0 <= self.vary <= 1, "from 0 to 1"),
-            "penalty": (self.penalty > 0, "above 0"),
+            "penalty": (self.penalty is None or self.penalty > 0, "above 0"),
         }
         for name, (holds, rule) in rules.items():
             if not holds:
@@ -131,6 +137,7 @@ class ImageGeneration(Task):
         return found | {
             "judge": judging,
             "vary": vary,
+            "penalty": self.penalty or PENALTIES[side >= LARGE],
             "notes": [
                 f"Pictures of {side} x {side} pixels are made, {kinds}.",
                 f"Training images are {'' if flip else 'not '}mirrored: {why}. What the discriminator sees is {varied}.",
@@ -154,7 +161,7 @@ class ImageGeneration(Task):
 
     def network(self, backbone: nn.Module, facts: Facts) -> nn.Module:
         """Both players, and the judge."""
-        return Players(backbone, judge.restored(facts["judge"], facts))
+        return Players(backbone, judge.restored(facts["judge"], facts), facts["penalty"])
 
     def augment(self, batch: Batch, facts: Facts, generator: torch.Generator) -> Batch:
         """Other noise, mirrored images, and how each is varied before the discriminator sees it."""
@@ -182,7 +189,7 @@ class ImageGeneration(Task):
             made = differentiable.varied(players.generator(noise, label), variation)
         scores = players.discriminator(torch.cat([real, made]), label.repeat(2))
         gaps = functional.softplus(scores[len(batch) :] - scores[: len(batch)]).sum()
-        steepness = self.penalty / 2 * _steepness(players, real, made, label, variation[:, PENALTY])
+        steepness = players.penalty / 2 * _steepness(players, real, made, label, variation[:, PENALTY])
         yield Loss("discriminator", gaps + steepness, len(batch), {"told_apart": gaps, "penalty": steepness})
         players.discriminator.requires_grad_(False)  # its weights do not move now: half of the work
         made = differentiable.varied(players.generator(noise, label), variation)
