@@ -201,7 +201,7 @@ def plan(shape: Canvas, examples: int) -> Plan:
     """
     epochs = max(10, min(400, round(600_000 / max(1, examples))))
     return Plan(
-        epochs, None, 64, optimizer="adamw", lr=5e-4 if shape.side >= LARGE else 2e-3, weight_decay=0.0, momentum=0.0,
+        epochs, None, 64, optimizer="adamw", lr=3e-4 if shape.side >= LARGE else 2e-3, weight_decay=0.0, momentum=0.0,
         schedule="one-cycle", warmup=0.05, ema=0.999,
     )  # fmt: skip
 

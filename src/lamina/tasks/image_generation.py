@@ -37,10 +37,7 @@ from lamina.tasks.task import Answer, Baseline, Claim, Facts, Judged, Picture, P
 SIDES = (8, 128)  # pixels of a side that is chosen without being asked for
 SAMPLE = 10_000  # pictures from which the judge, and all else that is known before training, is learned
 LARGE = 48  # pixels a side from which pictures are large
-PENALTIES = (
-    1.0,
-    3.0,
-)  # weights of the gradient penalties: of small pictures, and of large ones, which have more gradients
+PENALTIES = (1.0, 4.0)  # weights of the gradient penalties: of small pictures, and of large ones
 ENOUGH = 20_000  # pictures that a discriminator does not learn by heart in the usual time
 PENALISED = 0.25  # share of the pictures on which gradients are penalised; they count as much as all would
 GRID = 6  # pictures a side of what is made after each epoch
@@ -64,7 +61,7 @@ class ImageGeneration(Task):
     """How much all that the discriminator sees is varied, 0 to 1; 0 from 20,000 images on, and 1 below."""
     penalty: float | None = None
     """Weight of the gradient penalties (gamma of R3GAN): higher is more stable, and slower; 1 for pictures below 48 pixels a
-    side, 3 for larger ones."""
+    side, 4 for larger ones."""
     inception: str | None = None
     """File of torchvision's weights of Inception v3, by whose features pictures are judged; a classifier trained on the same
     images otherwise."""
