@@ -1,10 +1,12 @@
 """The audit: each illness is found where it is, and not where it is not."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
-from lamina.audit.audit import audit, corrupt, illnesses
+from lamina.audit.audit import audit, corrupt, illnesses, remembered
 from lamina.data.data import Data
 from lamina.data.images import digests_of_rows
 from lamina.data.kinds import columns
@@ -31,6 +33,25 @@ def put(
 
 def kinds(data: Data) -> dict[str, Finding]:
     return {finding.kind: finding for finding in audit(data) if finding.kind != "data.few"}
+
+
+def test_what_was_found_is_remembered_until_a_name_or_a_part_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def two() -> list[str]:
+        looked.append(1)
+        return ["few", "leaks"]
+
+    monkeypatch.setattr("lamina.audit.audit.illnesses", two)
+    data = pictures(40)
+    told: list[tuple[int, int]] = []
+    first = remembered(data, lambda done, of: told.append((done, of)))
+    assert remembered(data) == first == audit(data)
+    assert len(looked) == 2  # the second of the three was recalled
+    assert told == [(1, 2), (2, 2)]
+    remembered(replace(data, where=data.where[::-1]))
+    remembered(replace(data, part=np.full(40, "test")))
+    assert len(looked) == 4
 
 
 def test_sound_pictures_have_no_findings() -> None:

@@ -3,28 +3,61 @@
 Each file of this folder is an illness and has one function, ``find(data)``; listing the folder finds it.
 """
 
+import hashlib
+import json
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
+import polars as pl
+
+import lamina
 from lamina.data.data import Data
+from lamina.data.remembered import key_of, recall, remember
 from lamina.findings import Finding
 
 _GRAVITY = {"stop": 0, "warning": 1, "note": 2}
 
 
-def audit(data: Data) -> list[Finding]:
+def audit(data: Data, report: Callable[[int, int], None] | None = None) -> list[Finding]:
     """Look for every illness that this folder knows, and add what reading found.
 
     Args:
         data: every example has its part.
+        report: is told how many illnesses of how many were looked for.
     """
     found = list(data.findings)
-    for name in illnesses():
+    names = illnesses()
+    for done, name in enumerate(names, 1):
         find: Callable[[Data], Iterator[Finding]] = import_module(f"lamina.audit.{name}").find
         found += find(data)
+        if report:
+            report(done, len(names))
     return sorted(found, key=lambda finding: _GRAVITY[finding.severity])
+
+
+def remembered(data: Data, report: Callable[[int, int], None] | None = None) -> list[Finding]:
+    """The same, found out once for the same examples in the same parts: looking at many pictures takes a minute."""
+    key = key_of(
+        lamina.__version__, data.fingerprint(), _digest(data), [finding.to_json() for finding in data.findings]
+    )
+    known = recall("audit", key)
+    if known is None:
+        found = [finding.to_json() for finding in audit(data, report)]
+        known = {"findings": json.loads(json.dumps(found, default=lambda number: number.item()))}
+        remember("audit", key, known)
+    return [Finding.from_json(finding) for finding in known["findings"]]
+
+
+def _digest(data: Data) -> str:
+    """What a fingerprint does not tell, and findings go by: names, parts, groups and times; the columns of a table."""
+    digest = hashlib.blake2b(digest_size=16)
+    for column in (data.where, data.part, data.groups, data.times):
+        digest.update(b"\1" if column is None else "\0".join(map(str, column.tolist())).encode("utf-8", "replace"))
+    form = data.raws.schema if isinstance(data.raws, pl.DataFrame) else data.raws.dtype
+    digest.update(str(form).encode())
+    return digest.hexdigest()
 
 
 def illnesses() -> list[str]:
