@@ -35,7 +35,7 @@ def test_a_gradient_of_gradients_is_that_of_a_direct_convolution() -> None:
         (Winograd.apply, torch.float32),
         (lambda *both: functional.conv2d(*both, padding=1), torch.float64),
     ):
-        given, filters = (tensor.to(digits).requires_grad_() for tensor in (image, weight))
+        given, filters = (tensor.clone().to(digits).requires_grad_() for tensor in (image, weight))
         (steep,) = torch.autograd.grad(convolve(given, filters).square().sum(), given, create_graph=True)
         steep.square().sum().backward()
         assert filters.grad is not None

@@ -41,7 +41,7 @@ PENALTIES = (1.0, 4.0)  # weights of the gradient penalties: of small pictures, 
 ENOUGH = 20_000  # pictures that a discriminator does not learn by heart in the usual time
 PENALISED = 0.25  # share of the pictures on which gradients are penalised; they count as much as all would
 GRID = 6  # pictures a side of what is made after each epoch
-AT_ONCE = 256  # that are made together
+AT_ONCE = 64  # that are made together, always: the last digits of sums depend on how many there are
 QUANTILES = 101
 
 
@@ -290,8 +290,9 @@ def _made(network: Players, facts: Facts, names: list[str], wish: Sampling) -> I
     heat = 1.0 if wish.temperature is None else wish.temperature
     for start in range(0, len(names), AT_ONCE):
         some = names[start : start + AT_ONCE]
-        noise = torch.from_numpy(making.noises(wish.seed, start, len(some), Canvas.noise, wish.between)) * heat
-        label = torch.tensor([numbers.get(name, 0) for name in some])
+        noise = torch.from_numpy(making.noises(wish.seed, start, AT_ONCE, Canvas.noise, wish.between)) * heat
+        label = torch.zeros(AT_ONCE, dtype=torch.int64)
+        label[: len(some)] = torch.tensor([numbers.get(name, 0) for name in some])
         made = as_pixels(network.generator(noise.to(device), label.to(device))).cpu().numpy()
         yield {start + index: Picture(made[index], name) for index, name in enumerate(some)}
 
