@@ -1,12 +1,16 @@
 """Proof: from what baselines learn, and that it is said where it is not all."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
-from lamina import prove
+from lamina import prove, training
+from lamina.data.pictures import png
 from lamina.data.ragged import Ragged, ragged
 from lamina.data.store import Store
+from lamina.metrics import classification
 
 
 def store_of(lengths: list[int]) -> Store:
@@ -30,6 +34,37 @@ def test_baselines_of_other_examples_learn_from_some(monkeypatch: pytest.MonkeyP
     store = Store({"numbers": torch.zeros(9, 2)}, {}, np.arange(9), [])
     assert len(set(prove._seen(store, torch.arange(9), False).tolist())) == 4
     assert prove._seen(store, torch.arange(3), False).tolist() == [0, 1, 2]
+
+
+def test_scores_are_told_without_the_examples_that_leaked() -> None:
+    metrics = {"accuracy": classification.Accuracy()}
+    right = torch.tensor([[1.0]] * 60 + [[0.0]] * 40, dtype=torch.float64)
+    leaked = np.arange(100) < 30  # all of them right: learned by heart
+    clean, said = prove.without_leaks(metrics, {"accuracy": right}, leaked)
+    assert clean["left_out"] == 30
+    assert clean["scores"]["accuracy"]["value"] == pytest.approx(30 / 70)
+    assert clean["scores"]["accuracy"]["low"] < 30 / 70 < clean["scores"]["accuracy"]["high"]
+    assert "Without the 30 test examples" in said
+    assert prove.without_leaks(metrics, {"accuracy": right}, leaked & False) == ({}, "")
+    assert prove.without_leaks(metrics, {"accuracy": right}, leaked | True) == ({}, "")
+
+
+def test_a_run_proves_what_is_left_when_leaks_are_left_out(tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for part, rows in (("train", range(300)), ("test", range(260, 400))):  # 40 test pictures are training pictures
+        for row in rows:
+            file = tmp_path / "data" / part / str(digits.target[row] % 3) / f"{row}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(png((digits.images[row][:, :, None] * 15.9).astype(np.uint8)))
+    model = training.train(
+        tmp_path / "data", epochs=1, size="tiny", threads=1, precision="float32", out=tmp_path / "run"
+    )
+    proof = model.run.read("evaluation/test.json")
+    assert proof["without_leaks"]["left_out"] == 40
+    assert set(proof["without_leaks"]["scores"]) == set(proof["scores"])
+    assert "Without the 40 test examples" in proof["verdict"]
 
 
 def test_texts_reach_a_baseline_unpadded() -> None:

@@ -72,6 +72,8 @@ def prove(
     part = ""
     if len(seen) < len(known):
         part = f" The baselines learned from {100 * len(seen) / len(known):.1f} % of the training examples."
+    leaked = _leaked(run, examples) if name == "test" else np.zeros(len(examples), dtype=bool)
+    clean, in_words = without_leaks(metrics, found.rows, leaked, groups)
     judged = Judged(network, store, known, rows)
     exhibits = [
         *task.exhibits(found.outputs, found.targets, facts, judged),
@@ -86,7 +88,8 @@ def prove(
             rival: {key: value.to_json() for key, value in scores(metrics, observed, groups=groups).items()}
             for rival, observed in rivals.items()
         },
-        "verdict": verdict(metrics, own, found.rows, rivals, groups) + part,
+        "without_leaks": clean,
+        "verdict": verdict(metrics, own, found.rows, rivals, groups) + in_words + part,
         "exhibits": [to_json(exhibit) for exhibit in exhibits],
         "reads": reads,
         "seconds": time.monotonic() - began,
@@ -127,6 +130,41 @@ def verdict(
     if sign * gap.value > 0:
         return f"{said}: better than the best baseline, {rival}, with {number(other)} ({interval})."
     return f"{said}: worse than the baseline {rival}, with {number(other)} ({interval}). Use the simple one."
+
+
+def without_leaks(
+    metrics: dict[str, Metric], rows: dict[str, Tensor], leaked: np.ndarray, groups: np.ndarray | None = None
+) -> tuple[dict[str, Any], str]:
+    """The scores of those examples that are not in the training part as well, and a sentence; nothing where none is.
+
+    Args:
+        metrics: by name.
+        rows: per metric, (examples, k).
+        leaked: (examples,) bool.
+        groups: (examples,).
+    """
+    count = int(leaked.sum())
+    if count == 0 or count > len(leaked) - 2:
+        return {}, ""
+    kept = {name: observed[torch.from_numpy(~leaked)] for name, observed in rows.items()}
+    clean = scores(metrics, kept, groups=None if groups is None else groups[~leaked])
+    name, score = next(iter(clean.items()))
+    said = (
+        f" Without the {count:,} test examples that have a copy in the training or validation part, "
+        f"{name.replace('_', ' ')} is {number(score.value)} ({number(score.low)} to {number(score.high)})."
+    )
+    return {"left_out": count, "scores": {key: value.to_json() for key, value in clean.items()}}, said
+
+
+def _leaked(run: Run, examples: np.ndarray) -> np.ndarray:
+    """(examples,) bool: which of these rows of the data the audit found in another part, too, equal or nearly so."""
+    named = [
+        finding.evidence.get("indices", [])
+        for finding in run.findings()
+        if finding.kind in ("leak.duplicate", "leak.near_duplicate") and finding.evidence.get("part") == "test"
+    ]
+    found: np.ndarray = np.isin(examples, np.array([row for rows in named for row in rows], dtype=np.int64))
+    return found
 
 
 def _seen(store: Store, train: Tensor, continues: bool) -> Tensor:

@@ -8,6 +8,7 @@ from lamina.audit.duplicates import coincidence_is_likely
 from lamina.data.data import Data
 from lamina.findings import Finding
 
+MOST_NAMED = 10_000  # rows of the data that the evidence names; the proof leaves them out
 _NOTABLE = 0.01
 """Share of a part from which a leak moves its score."""
 
@@ -37,5 +38,11 @@ def find(data: Data) -> Iterator[Finding]:
                 f"{data.where[row]} = {data.where[twin]}" for row, twin in zip(leaked[:20], twins, strict=False)
             ),
             count=len(leaked),
-            evidence={"part": part, "leaked": len(leaked), "examples": len(members), "share": round(share, 4)},
+            evidence={
+                "part": part,
+                "leaked": len(leaked),
+                "examples": len(members),
+                "share": round(share, 4),
+                "indices": leaked[:MOST_NAMED].tolist(),
+            },
         )

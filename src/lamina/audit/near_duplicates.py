@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from lamina.audit.leaks import MOST_NAMED
 from lamina.data.data import Data
 from lamina.data.thumbnails import pictured, thumbnails
 from lamina.findings import Finding
@@ -29,7 +30,6 @@ _FEWEST = 50  # pictures below which the median ratio says nothing
 _CELL = 512  # pictures that are compared with one another, about
 _NEAREST_CELLS = 3  # that a picture belongs to
 _NOTABLE = 0.01  # share of a part from which near-duplicates weigh
-_MOST_ROWS = 1000  # rows that the evidence names
 
 
 def find(data: Data) -> Iterator[Finding]:
@@ -126,7 +126,7 @@ def reported(data: Data, pairs: np.ndarray) -> Iterator[Finding]:
 
 def _evidence(part: str, rows: np.ndarray, of: int) -> dict[str, object]:
     share = round(len(rows) / of, 4)
-    return {"part": part, "near": len(rows), "examples": of, "share": share, "indices": rows[:_MOST_ROWS].tolist()}
+    return {"part": part, "near": len(rows), "examples": of, "share": share, "indices": rows[:MOST_NAMED].tolist()}
 
 
 def _neighbours(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
