@@ -22,7 +22,7 @@ MOST = 60_000  # made pictures from which a classifier learns, at most
 PIXELS = 48_000_000  # of these in all: larger pictures are fewer
 KNOWN = 20_000  # training pictures among which the nearest are looked for, at most
 NEW = 12  # made pictures that are shown beside the nearest training picture
-WAYS, STEPS = 4, 8  # from one made picture to another
+WAYS, STEPS, ROW = 4, 8, 3  # from one made picture to another, and how many of them stand in a row
 SEED = 2**32  # of what is made here: no picture that a user gets by a usual seed
 
 Make = Callable[[Sequence[str], int, int], Iterator[np.ndarray]]
@@ -138,10 +138,10 @@ def _ways(facts: dict[str, Any], make: Make) -> Exhibit:
     for way in range(WAYS):
         name = classes[way % len(classes)]
         made = np.concatenate(list(make([name] * (STEPS + 1), SEED + way, STEPS - 1)))
-        items.append({"where": "", "caption": name or f"way {way + 1}", "shown": making.shown(made, STEPS + 1)})
+        items.append({"where": "", "caption": name or f"way {way + 1}", "shown": making.shown(made, ROW)})
     explanation = (
-        "From one made picture to another: when each step is a picture of its kind, the generator has learned what pictures "
-        "have in common, and no list of pictures."
+        "From one made picture to another, row by row: when each step is a picture of its kind, the generator has learned "
+        "what pictures have in common, and no list of pictures."
     )
     return Gallery("From one to another", explanation, items)
 
