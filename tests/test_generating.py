@@ -78,3 +78,21 @@ def test_one_text_appears_as_it_comes_and_several_one_after_the_other(capsys: py
     assert json.loads(capsys.readouterr().out) == {"run": "r", "texts": [{"prompt": "a", "text": "a1"}]}
     write_made(["alone"], iter([]), None, "r", False, Quiet())
     assert capsys.readouterr().out == "alone\n"
+
+
+def test_classes_whose_folders_are_alike_lose_no_picture_and_none_leaves_the_folder(tmp_path: Path) -> None:
+    make(painted(12, ("b/c", "b_c", "..")), tmp_path / "made", 12)
+    assert sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.png")) == [
+        *[f"made/_/{number:05d}.png" for number in range(1, 5)],
+        *[f"made/b_c/{number:05d}.png" for number in range(1, 9)],
+    ]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    def broken() -> Iterator[dict[int, Piece]]:
+        yield from painted(4)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(broken(), tmp_path / "made")
+    assert list(tmp_path.iterdir()) == []

@@ -66,27 +66,31 @@ def _write_pictures(count: int, made: Made, out: Path, watch: Watch) -> None:
     """One grid, or a file each; the grid's columns are the classes where each row has them all in turn."""
     if out.suffix not in (".png", ""):
         what = f'its name ends in "{out.suffix}".'
-        raise OptionError(
-            what, str(out), "Pictures are written into one .png file, or into a folder, whose name has no ending."
-        )
-    if not out.suffix and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OptionError("something is there already.", str(out), "Name a folder that is empty or not there.")
-    grid: list[Picture] = []
-    classes: dict[str, int] = {}
+        remedy = "Pictures are written into one .png file, or into a folder, whose name has no ending."
+        raise OptionError(what, str(out), remedy)
+    pictures = _counted(count, made, watch)
+    if out.suffix:
+        content = _grid(list(pictures))
+        write_whole(lambda path: (path.write_bytes(content), 0), out)
+    else:
+        write_whole(lambda path: (write_files(pictures, path), 0), out)
+
+
+def _counted(count: int, made: Made, watch: Watch) -> Iterator[Picture]:
+    """The pictures, one by one; it is told how many of how many there are."""
     done = 0
     for pieces in made:
         some = [piece for piece in pieces.values() if isinstance(piece, Picture)]
-        if out.suffix:
-            grid += some
-        else:
-            write_files(some, out, done, classes)
+        yield from some
         done += len(some)
         watch.progress("making", done, count)
-    if out.suffix:
-        turn = next((place for place, one in enumerate(grid) if place and one.kind == grid[0].kind), 0)
-        columns = turn if COLUMNS / 2 < turn <= WIDEST else COLUMNS
-        content = sheet(np.stack([one.pixels for one in grid]), min(columns, len(grid)), CELL)
-        write_whole(lambda path: (path.write_bytes(content), 0), out)
+
+
+def _grid(pictures: list[Picture]) -> bytes:
+    """All pictures in one, as the bytes of a PNG file."""
+    turn = next((place for place, one in enumerate(pictures) if place and one.kind == pictures[0].kind), 0)
+    columns = turn if COLUMNS / 2 < turn <= WIDEST else COLUMNS
+    return sheet(np.stack([one.pixels for one in pictures]), min(columns, len(pictures)), CELL)
 
 
 def _texts(prompts: Sequence[str], made: Made) -> Iterator[list[str]]:

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +76,19 @@ def shown(images: np.ndarray, columns: int = 8, cell: int = 48) -> dict[str, Any
     return {"picture": base64.b64encode(sheet(images, columns, cell)).decode()}
 
 
-def write_files(pictures: Sequence[tuple[np.ndarray, str]], folder: Path, done: int, classes: dict[str, int]) -> None:
-    """Write pictures with their classes as PNG files into a folder: CLASS/00001.png, or 00001.png without classes.
+def write_files(pictures: Iterable[tuple[np.ndarray, str]], folder: Path) -> int:
+    """Write pictures with their classes as PNG files into a folder, CLASS/00001.png, or 00001.png without classes; how many.
 
     Args:
-        pictures: (side, side, channels) uint8, and the class of each, "" without.
+        pictures: (side, side, channels) uint8, and the class of each, "" without. What cannot be part of a folder's name is
+            left out of it, and two classes that are alike then share a folder.
         folder: is made where it is not there.
-        done: how many were written before.
-        classes: how many of each class were written before; it is counted up.
     """
-    for index, (pixels, name) in enumerate(pictures):
-        number = classes[name] = classes.get(name, 0) + 1
-        file = folder / name.replace("/", "_") / f"{number:05d}.png" if name else folder / f"{done + index + 1:05d}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(png(pixels))
+    folder.mkdir(parents=True, exist_ok=True)
+    written: Counter[Path] = Counter()
+    for pixels, name in pictures:
+        inside = folder / re.sub(r"[/\\\0]|^\.+$", "_", name) if name else folder
+        written[inside] += 1
+        inside.mkdir(exist_ok=True)
+        (inside / f"{written[inside]:05d}.png").write_bytes(png(pixels))
+    return written.total()
