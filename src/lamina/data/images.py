@@ -26,7 +26,7 @@ from lamina.data.decoding import upright_size as upright_size
 from lamina.data.parts import PART_NAMES, listed, single_class
 from lamina.data.table_files import Table, read_table
 from lamina.data.tables import column_of, missing_targets, path_column, target_of
-from lamina.errors import DataError
+from lamina.errors import DataError, OptionError
 from lamina.findings import Finding
 
 LAYOUT = (
@@ -49,6 +49,7 @@ def image_folders(source: Source) -> Data:
     root = source.path
     if root is None or not root.is_dir():
         raise DataError("this is not a folder.", str(source.where)[:200], LAYOUT)
+    refuse_columns(source)
     notes: list[str] = []
     findings: list[Finding] = []
     top = _unwrapped(root, notes)
@@ -84,6 +85,13 @@ def image_folders(source: Source) -> Data:
         notes=tuple(notes),
         findings=(*findings, *single_class(answers)),
     )
+
+
+def refuse_columns(source: Source) -> None:
+    """Raise OptionError where a folder of images should be split by a column."""
+    if source.group or source.time:
+        remedy = "Name a table with a column of image paths."
+        raise OptionError("folders of images have no columns to split by.", "--group, --time", remedy)
 
 
 def image_column(source: Source, table: Table | None = None) -> Data:

@@ -4,13 +4,14 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
 
 from lamina.data import idx, images
-from lamina.data.data import Source
+from lamina.data.building import encode_each
+from lamina.data.data import Arrays, Data, Raws, Source
 from lamina.data.rows import LOOKED_AT
 from lamina.data.table_files import is_table, read_table
 from lamina.data.tables import path_column
@@ -18,6 +19,7 @@ from lamina.errors import DataError
 
 GREY_MODES = frozenset(("1", "L", "LA", "I", "I;16", "I;16B", "F"))
 """Pillow's modes that hold no colour."""
+SMALLEST = 8  # pixels of a side that is chosen without being asked for
 
 
 def recognised(source: Source) -> str | None:
@@ -63,6 +65,34 @@ def gather(inputs: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
             "there is no image in it.", ", ".join(map(str, inputs)), "Name image files, or folders of them."
         )
     return np.array(paths, dtype=object), np.array(paths, dtype=object)
+
+
+def decoded(raws: Raws, side: int, channels: int) -> Arrays:
+    """``image``: (examples, side, side, channels) uint8. Raises DataError when one of them cannot be read."""
+    return {"image": np.stack([images.decode(raw, side, channels) for raw in cast(np.ndarray, raws)])}
+
+
+def looked_at(data: Data, rows: np.ndarray, side: int | None, largest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Some pictures as a network will see them: grey where none has colour, in squares of the median short side.
+
+    Args:
+        data: its raws are pictures.
+        rows: which of them are looked at.
+        side: of the squares, where it was asked for.
+        largest: that is chosen otherwise; ``SMALLEST`` at least.
+
+    Returns:
+        (pictures, side, side, channels) uint8, and the rows of those that could be read. Raises DataError where none could.
+    """
+    survey = images.survey(cast(np.ndarray, data.raws), len(rows))
+    if survey:
+        middle = int(np.median([min(width, height) for width, height, _ in survey]))
+        chosen = side or min(largest, max(SMALLEST, middle))
+        channels = 1 if all(mode in GREY_MODES for _, _, mode in survey) else 3
+        arrays, good, _ = encode_each(data.raws[rows], lambda raws: decoded(raws, chosen, channels))
+        if arrays is not None:
+            return arrays["image"], rows[good]
+    raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
 
 
 def mean_and_deviation(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

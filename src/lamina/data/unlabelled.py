@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lamina.data.data import Data, Source
-from lamina.data.images import ENDINGS, digests_of_files, image_arrays, relative_name
+from lamina.data.images import ENDINGS, digests_of_files, image_arrays, refuse_columns, relative_name
 from lamina.data.parts import PART_NAMES
 from lamina.errors import DataError
 
@@ -46,6 +46,7 @@ def collection(source: Source) -> Data:
     if source.path is None:
         pixels = np.asarray(source.where)
         return without_classes(image_arrays(Source((pixels, np.zeros(len(pixels))))))
+    refuse_columns(source)
     root = source.path
     below = (os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names)
     found = sorted(os.path.abspath(file) for file in below if os.path.splitext(file)[1].lower() in ENDINGS)

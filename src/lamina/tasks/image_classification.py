@@ -9,7 +9,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from lamina.data.classes import class_answers, class_facts, class_targets
 from lamina.data.data import Arrays, Data, Raws, Source
 from lamina.data.mirror import mirror_trial
 from lamina.data.store import encode_each
-from lamina.errors import DataError, OptionError
 from lamina.exhibits import Exhibit
 from lamina.layers import augmentation, losses
 from lamina.layers.heads import ImageClassifier
@@ -73,12 +72,6 @@ class ImageClassification(Task):
         """Find the images and their classes."""
         if source.path is None:
             return images.image_arrays(source)
-        if source.path.is_dir() and (source.group or source.time):
-            raise OptionError(
-                "class folders have no columns to split by.",
-                "--group, --time",
-                "Name a table with a column of image paths.",
-            )
         if idx.is_idx(source.path):
             return idx.idx(source)
         return images.image_folders(source) if source.path.is_dir() else images.image_column(source)
@@ -89,19 +82,11 @@ class ImageClassification(Task):
 
     def facts(self, data: Data) -> Facts:
         """Classes, side, channels, and mean and deviation of the pixels."""
-        survey = images.survey(cast(np.ndarray, data.raws), SAMPLE)
-        if not survey:
-            raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
-        side = self.side or min(LARGEST, max(8, int(np.median([min(width, height) for width, height, _ in survey]))))
-        channels = 1 if all(mode in pictures.GREY_MODES for _, _, mode in survey) else 3
         chosen = np.linspace(0, len(data) - 1, min(SAMPLE, len(data))).astype(int)
-        arrays, good, _ = encode_each(data.raws[chosen], lambda raws: _encode(raws, side, channels))
-        if arrays is None:
-            raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
+        pixels, good = pictures.looked_at(data, chosen, self.side, LARGEST)
+        side = pixels.shape[1]
         chosen_flip, why = (
-            (self.flip, "as was said")
-            if self.flip is not None
-            else mirror_trial(arrays["image"], data.answers[chosen[good]])
+            (self.flip, "as was said") if self.flip is not None else mirror_trial(pixels, data.answers[good])
         )
         small = side <= PICTURE
         return class_facts(data.answers) | {
@@ -112,12 +97,12 @@ class ImageClassification(Task):
             },
             "notes": [f"Training images are {'' if chosen_flip else 'not '}mirrored: {why}."],
             "side": side,
-            **pictures.pixel_facts(arrays["image"]),
+            **pictures.pixel_facts(pixels),
         }
 
     def encode(self, raws: Raws, facts: Facts) -> Arrays:
         """``image``: (examples, side, side, channels) uint8."""
-        return _encode(raws, facts["side"], facts["channels"])
+        return pictures.decoded(raws, facts["side"], facts["channels"])
 
     def target(self, answers: np.ndarray, facts: Facts) -> Arrays:
         """``label``: (examples,) int64; and ``weight`` when rare classes count more."""
@@ -183,7 +168,7 @@ class ImageClassification(Task):
     ) -> list[Shown]:
         """The images, as small PNGs."""
         side = max(96, facts["side"])
-        arrays, good, _ = encode_each(raws, lambda some: _encode(some, min(side, 192), facts["channels"]))
+        arrays, good, _ = encode_each(raws, lambda some: pictures.decoded(some, min(side, 192), facts["channels"]))
         readable = {} if arrays is None else dict(zip(good.tolist(), arrays["image"], strict=True))
         return [
             {"picture": base64.b64encode(pictures.png(readable[i])).decode()}
@@ -195,7 +180,3 @@ class ImageClassification(Task):
     def tiny(self, path: Path) -> Source:
         """The 1,797 handwritten digits of 8 × 8 pixels that scikit-learn ships (Alpaydin & Kaynak 1998), as PNG files."""
         return pictures.write_digits(path)
-
-
-def _encode(raws: Raws, side: int, channels: int) -> Arrays:
-    return {"image": np.stack([images.decode(raw, side, channels) for raw in cast(np.ndarray, raws)])}

@@ -34,7 +34,7 @@ from lamina.metrics.metric import Metric
 from lamina.sampling import Sampling
 from lamina.tasks.task import Answer, Baseline, Claim, Facts, Judged, Picture, Piece, Shown, Task
 
-SIDES = (8, 128)  # pixels of a side that is chosen without being asked for
+LARGEST = 128  # side that is chosen without being asked for: larger takes hours on a CPU
 SAMPLE = 10_000  # pictures from which the judge, and all else that is known before training, is learned
 LARGE = 48  # pixels a side from which pictures are large
 PENALTIES = (1.0, 4.0)  # weights of the gradient penalties: of small pictures, and of large ones
@@ -68,7 +68,7 @@ class ImageGeneration(Task):
 
     def __post_init__(self) -> None:
         rules = {
-            "side": (self.side is None or self.side >= SIDES[0], f"at least {SIDES[0]}"),
+            "side": (self.side is None or self.side >= pictures.SMALLEST, f"at least {pictures.SMALLEST}"),
             "vary": (self.vary is None or 0 <= self.vary <= 1, "from 0 to 1"),
             "penalty": (self.penalty is None or self.penalty > 0, "above 0"),
         }
@@ -109,25 +109,17 @@ class ImageGeneration(Task):
 
     def facts(self, data: Data) -> Facts:
         """Side, channels, classes and how frequent they are; and a judge that has learned from the training part."""
-        survey = images.survey(cast(np.ndarray, data.raws), SAMPLE)
-        if not survey:
-            raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
-        middle = int(np.median([min(width, height) for width, height, _ in survey]))
-        side = self.side or min(SIDES[1], max(SIDES[0], middle))
-        channels = 1 if all(mode in pictures.GREY_MODES for _, _, mode in survey) else 3
         chosen = np.random.default_rng(0).permutation(len(data))[:SAMPLE]
-        arrays, good, _ = encode_each(data.raws[chosen], partial(_pixels, side=side, channels=channels))
-        if arrays is None:
-            raise DataError("none of its images can be read.", str(data.where[0]), "Check the files.")
-        answers = data.answers[chosen[good]]
+        pixels, good = pictures.looked_at(data, chosen, self.side, LARGEST)
+        side = pixels.shape[1]
         known = class_facts(data.answers) if data.classified else {"classes": [], "class_counts": {}}
-        flip, why = (self.flip, "as was said") if self.flip is not None else symmetry_trial(arrays["image"])
-        found = known | {"side": side, "flip": flip} | pictures.pixel_facts(arrays["image"])
+        flip, why = (self.flip, "as was said") if self.flip is not None else symmetry_trial(pixels)
+        found = known | {"side": side, "flip": flip} | pictures.pixel_facts(pixels)
         if self.inception is not None:
             judging = judge.inception(self.inception)
         else:
-            labels = class_targets(answers, found)["label"] if data.classified else None
-            judging = judge.learned(arrays["image"], labels, found)
+            labels = class_targets(data.answers[good], found)["label"] if data.classified else None
+            judging = judge.learned(pixels, labels, found)
         vary = self.vary if self.vary is not None else float(len(data) < ENOUGH)
         varied = f"varied (strength {vary:g}), since there are {len(data):,} images" if vary else "not varied"
         kinds = f"of {len(found['classes'])} classes" if found["classes"] else "without classes"
@@ -145,7 +137,7 @@ class ImageGeneration(Task):
     def encode(self, raws: Raws, facts: Facts) -> Arrays:
         """``image``: (examples, side, side, channels) uint8. And what is made beside each when it is judged, which follows from
         its pixels: ``noise``, (examples, 64) float32, and the class that is ``wanted``; ``variation``, see layers."""
-        image = _pixels(raws, facts["side"], facts["channels"])["image"]
+        image = pictures.decoded(raws, facts["side"], facts["channels"])["image"]
         return {"image": image} | making.beside(image, list(facts["class_counts"].values()), Canvas.noise, PENALISED)
 
     def target(self, answers: np.ndarray, facts: Facts) -> Arrays:
@@ -238,7 +230,7 @@ class ImageGeneration(Task):
         self, raws: Raws, facts: Facts, truths: np.ndarray | None = None, said: Sequence[Answer] | None = None
     ) -> list[Shown]:
         """The images, as small PNGs."""
-        arrays, good, _ = encode_each(raws, partial(_pixels, side=facts["side"], channels=facts["channels"]))
+        arrays, good, _ = encode_each(raws, partial(pictures.decoded, side=facts["side"], channels=facts["channels"]))
         readable = {} if arrays is None else dict(zip(good.tolist(), arrays["image"], strict=True))
         return [making.shown(readable[i][None]) if i in readable else {"text": str(raws[i])} for i in range(len(raws))]
 
@@ -306,7 +298,3 @@ def _steepness(players: Players, real: Tensor, made: Tensor, label: Tensor, weig
     scores = players.discriminator(pictures, label[chosen].repeat(2))
     (gradient,) = torch.autograd.grad(scores.sum(), pictures, create_graph=True)
     return (gradient.float().square().flatten(1).sum(1) * weight[chosen].repeat(2)).sum()
-
-
-def _pixels(raws: Raws, side: int, channels: int) -> Arrays:
-    return {"image": np.stack([images.decode(raw, side, channels) for raw in cast(np.ndarray, raws)])}
