@@ -199,3 +199,15 @@ def test_where_bfloat16_is_emulated_it_is_not_even_tried(monkeypatch: pytest.Mon
     assert precisions(choose(Network())) == ["float32"]
     monkeypatch.setattr(machine, "_product", lambda kind, dtype, side: 1.0 if dtype == torch.bfloat16 else 2.0)
     assert not machine.bfloat16_is_native()
+
+
+def test_the_steps_of_all_players_are_measured() -> None:
+    taken: list[str] = []
+
+    def two(network: nn.Module, batch: Batch) -> Iterator[Loss]:
+        for player in ("first", "second"):
+            taken.append(player)
+            yield from losses(network, batch)
+
+    measuring.choose(Network(), two, BATCH, Execution(), {"threads": 1}, 100.0)
+    assert taken.count("first") == taken.count("second") > 1

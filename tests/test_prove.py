@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+import lamina
 from lamina import prove, training
 from lamina.data.pictures import png
 from lamina.data.ragged import Ragged, ragged
 from lamina.data.store import Store
 from lamina.metrics import classification
+from lamina.tasks.image_classification import ImageClassification
 
 
 def store_of(lengths: list[int]) -> Store:
@@ -65,6 +67,18 @@ def test_a_run_proves_what_is_left_when_leaks_are_left_out(tmp_path: Path) -> No
     assert proof["without_leaks"]["left_out"] == 40
     assert set(proof["without_leaks"]["scores"]) == set(proof["scores"])
     assert "Without the 40 test examples" in proof["verdict"]
+
+
+def test_a_temperature_is_settled_once_however_often_a_run_is_proved(tmp_path: Path) -> None:
+    task = ImageClassification()
+    model = training.train(
+        task.tiny(tmp_path), task=task, epochs=2, size="tiny", threads=1, precision="float32", out=tmp_path / "run"
+    )
+    settled = model.facts["settled"]["temperature"]
+    assert settled != 1.0  # label smoothing makes answers doubtful
+    assert model.network.temperature == lamina.load(model.path).network.temperature == settled
+    again = training.resume(model.path)
+    assert again.facts["settled"]["temperature"] == settled
 
 
 def test_texts_reach_a_baseline_unpadded() -> None:

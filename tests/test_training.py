@@ -133,7 +133,7 @@ def test_the_seed_may_stand_in_the_plan(tmp_path: Path) -> None:
 
 def test_an_accepted_finding_is_in_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Finding("leak.sample", "stop", "It leaks.", "Mend it.")
-    monkeypatch.setattr(prepare, "remembered", lambda *_: [found])
+    monkeypatch.setattr(prepare, "audited", lambda *_: [found])
     with pytest.raises(DataError, match=r"--accept leak\.sample"):
         lamina.train(FRAME, target="answer", size="tiny", out=tmp_path / "one", **QUICK)
     assert not (tmp_path / "one").exists()

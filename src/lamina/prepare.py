@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from lamina import find
-from lamina.audit.audit import corrupt, remembered
+from lamina.audit.audit import audited, corrupt
 from lamina.batch import Batch
 from lamina.data.data import Data, Source
 from lamina.data.feed import Feed
@@ -152,7 +152,7 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
     for note in data.notes:
         watch.say(note)
     watch.say("Examples: " + ", ".join(f"{count:,} {part}" for part, count in data.counts().items()) + ".")
-    findings = remembered(data, partial(watch.progress, "auditing"))
+    findings = audited(data, partial(watch.progress, "auditing"))
     for finding in findings:
         watch.find(finding)
     facts = learned(recipe.task, data)

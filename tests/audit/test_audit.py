@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lamina.audit.audit import audit, corrupt, illnesses, remembered
+from lamina.audit.audit import audit, audited, corrupt, illnesses
 from lamina.data.data import Data
 from lamina.data.images import digests_of_rows
 from lamina.data.kinds import columns
@@ -45,12 +45,12 @@ def test_what_was_found_is_remembered_until_a_name_or_a_part_changes(monkeypatch
     monkeypatch.setattr("lamina.audit.audit.illnesses", two)
     data = pictures(40)
     told: list[tuple[int, int]] = []
-    first = remembered(data, lambda done, of: told.append((done, of)))
-    assert remembered(data) == first == audit(data)
+    first = audited(data, lambda done, of: told.append((done, of)))
+    assert audited(data) == first == audit(data)
     assert len(looked) == 2  # the second of the three was recalled
     assert told == [(1, 2), (2, 2)]
-    remembered(replace(data, where=data.where[::-1]))
-    remembered(replace(data, part=np.full(40, "test")))
+    audited(replace(data, where=data.where[::-1]))
+    audited(replace(data, part=np.full(40, "test")))
     assert len(looked) == 4
 
 

@@ -83,6 +83,12 @@ def test_an_array_of_pixels_needs_no_answers() -> None:
     assert not data.answered
 
 
+def test_a_folder_cannot_be_split_by_a_column(tmp_path: Path) -> None:
+    write(tmp_path / "plain", 3)
+    with pytest.raises(OptionError, match="--group"):
+        ImageGeneration().read(Source(tmp_path / "plain", group="who"))
+
+
 def test_an_empty_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no image"):
         ImageGeneration().read(Source(tmp_path))
@@ -265,7 +271,19 @@ def test_the_proof_shows_what_made_pictures_teach_and_the_nearest_that_trained(t
     assert [row[0] for row in table["rows"]] == ["made pictures", "training pictures"]
     assert len(exhibits["Made pictures, and the nearest that trained"]["items"]) == 12
     assert len(exhibits["From one to another"]["items"]) == 4
+    assert "Worst mistakes" not in exhibits  # features are no measure of how wrong a picture is
     assert all(epoch["samples"] for epoch in trained.model.run.records("epoch"))
+
+
+@a_run
+def test_each_step_draws_other_noise_and_penalises_other_pictures(trained: Trained) -> None:
+    task, batch = trained.model.task, batch_of(trained, 400)
+    one, two = (task.augment(batch, trained.model.facts, torch.Generator().manual_seed(seed)).inputs for seed in (1, 2))
+    for inputs in (one, two):
+        assert not torch.equal(inputs["noise"], batch.inputs["noise"])
+        assert float(inputs["variation"][:, differentiable.PENALTY].mean()) == pytest.approx(1, abs=0.3)
+    assert not torch.equal(one["noise"], two["noise"])
+    assert not torch.equal(one["variation"], two["variation"])
 
 
 def test_made_folders_can_be_trained_on_and_pictures_without_classes_can_be_made(tmp_path: Path) -> None:
@@ -276,7 +294,7 @@ def test_made_folders_can_be_trained_on_and_pictures_without_classes_can_be_made
     assert find.name_of(type(model.task)) == "image_generation"
     assert "recognised" not in model.scores
     made = model.generate(*[""] * 5)
-    making.write_files([(pixels, "") for pixels in made], tmp_path / "new", 0, {})
+    assert making.write_files([(pixels, "") for pixels in made], tmp_path / "new") == 5
     assert len(list((tmp_path / "new").glob("*.png"))) == 5
     assert len(unlabelled.collection(Source(tmp_path / "new"))) == 5
     with pytest.raises(OptionError, match="without classes"):

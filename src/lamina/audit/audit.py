@@ -37,8 +37,8 @@ def audit(data: Data, report: Callable[[int, int], None] | None = None) -> list[
     return sorted(found, key=lambda finding: _GRAVITY[finding.severity])
 
 
-def remembered(data: Data, report: Callable[[int, int], None] | None = None) -> list[Finding]:
-    """The same, found out once for the same examples in the same parts: looking at many pictures takes a minute."""
+def audited(data: Data, report: Callable[[int, int], None] | None = None) -> list[Finding]:
+    """The same as ``audit``, found out once for the same examples in the same parts: many pictures take a minute."""
     key = key_of(
         lamina.__version__, data.fingerprint(), _digest(data), [finding.to_json() for finding in data.findings]
     )
