@@ -32,7 +32,7 @@ prepare
 training
 answers options terminal
 printing
-generating
+generating listing
 cli
 """
 """From the ground up; a folder stands for its files, which may import one another."""

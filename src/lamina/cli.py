@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lamina.errors import LaminaError, OptionError
+from lamina.listing import cache, networks, runs, tasks
 from lamina.options import (
     Compiled,
     Convolutions,
@@ -37,7 +38,7 @@ from lamina.options import (
     with_plan,
     with_sampling,
 )
-from lamina.printing import fail, list_files, print_json, show, summary
+from lamina.printing import fail, print_json, show, summary
 
 DEMO_SECONDS = 30.0  # up to the end of training
 
@@ -250,19 +251,6 @@ def report(run: RunPath, as_json: Json = False) -> None:
 
 
 @app.command()
-def runs(
-    folder: Annotated[Path, typer.Argument(help="Where the runs lie.")] = Path("runs"), as_json: Json = False
-) -> None:
-    """List the runs below a FOLDER, with their scores.
-
-    Example: lamina runs
-    """
-    from lamina.run import listed
-
-    show("runs", listed(folder), as_json, f"There is no run below {folder}.")
-
-
-@app.command()
 def compare(first: RunPath, second: RunPath, as_json: Json = False) -> None:
     """Say whether two runs differ, by a paired test on the same test examples.
 
@@ -352,40 +340,8 @@ def demo(
     summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json)
 
 
-@app.command()
-def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all that no running program uses.")] = False,
-    as_json: Json = False,
-) -> None:
-    """List what was encoded once and is kept for later runs, or clear it.
-
-    Example: lamina cache --clear
-    """
-    from lamina.data import cache as kept
-
-    gone = kept.clear() if clear else []
-    if clear and not as_json:
-        typer.echo(f"Removed {len(gone)} stores, {sum(entry.bytes for entry in gone) / 1e6:,.1f} MB.")
-    rows = [entry.to_json() if as_json else entry.in_words() for entry in kept.entries()]
-    show("stores", rows, as_json, f"No examples are kept in {kept.stores()}.")
-
-
-@app.command()
-def tasks(as_json: Json = False) -> None:
-    """List what can be learned.
-
-    Example: lamina tasks
-    """
-    list_files("tasks", as_json)
-
-
-@app.command()
-def networks(as_json: Json = False) -> None:
-    """List the families of networks.
-
-    Example: lamina networks
-    """
-    list_files("networks", as_json)
+for verb in (runs, cache, tasks, networks):
+    app.command()(verb)
 
 
 def _refuse(option: str, decided: dict[str, Any]) -> None:
