@@ -25,7 +25,9 @@ measuring
 recipe state
 checkpoint
 descent evaluation
-loop monitor report comparison
+loop monitor report comparison rivals
+forecast
+preflight
 prove
 model
 prepare

@@ -9,12 +9,14 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 import lamina
 from annotated import picture
 from lamina import find, training
 from lamina.data.data import Source
-from lamina.errors import DataError, OptionError
+from lamina.errors import DataError, OptionError, TrainingError
+from lamina.forecast import Forecast, disk_short
 from lamina.prepare import recognise
 from lamina.watch import Quiet
 
@@ -87,3 +89,49 @@ def test_a_pretrained_network_starts_from_its_weights_and_only_once(
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     with pytest.raises(OptionError, match="no such file"):  # killed before its first checkpoint: starts anew
         training.resume(tmp_path / "run")
+
+
+class Mixing(nn.Module):
+    """What it says of a picture depends on the others: a softmax over the batch."""
+
+    width = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters = nn.Conv2d(3, 8, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(batch, 3, side, side) → (batch, 8, side, side)."""
+        features: Tensor = self.filters(image).softmax(0)
+        return features
+
+
+def test_a_network_that_mixes_examples_is_refused_before_it_trains(pictures: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"network": Mixing(), "epochs": 1, "threads": 1, "precision": "float32"}
+    with pytest.raises(TrainingError, match=r"depends on the others of its batch.*--accept leak.batch"):
+        training.train(pictures, **given, out=tmp_path / "run")
+    assert list(tmp_path.glob("*run*")) == []
+    model = training.train(pictures, **given, accept=["leak.batch"], out=tmp_path / "run")
+    assert "leak.batch" in {finding.kind for finding in model.run.findings()}
+    seen = model.run.read("preflight.json")
+    assert [check["passed"] for check in seen["checks"]][-1] is False
+
+
+def test_the_forecast_stands_beside_what_happened(pictures: Path, tmp_path: Path) -> None:
+    model = training.train(pictures, network="cnn", size="tiny", epochs=2, threads=1, out=tmp_path / "run")
+    foreseen = model.run.read("preflight.json")["forecast"]
+    (end,) = model.run.records("end")
+    first = 0.7 * foreseen["disk_bytes"]  # the first checkpoint, still here after so few steps, holds no optimizer
+    assert first <= end["disk_bytes"] <= 1.2 * foreseen["disk_bytes"] + 200_000  # the log, pictures
+    assert end["memory_bytes"] >= foreseen["memory_bytes"] > 0
+    assert foreseen["seconds"] > 0
+
+
+def test_a_full_disk_is_foreseen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    forecast = Forecast(1.0, 0, usage.free // 4)
+    assert disk_short(forecast, tmp_path / "runs" / "new") is None
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=usage.free // 4))
+    finding = disk_short(forecast, tmp_path / "runs" / "new")
+    assert finding is not None
+    assert (finding.kind, finding.where) == ("disk.short", (str(tmp_path),))

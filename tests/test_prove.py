@@ -9,33 +9,8 @@ import torch
 import lamina
 from lamina import prove, training
 from lamina.data.pictures import png
-from lamina.data.ragged import Ragged, ragged
-from lamina.data.store import Store
 from lamina.metrics import classification
 from lamina.tasks.image_classification import ImageClassification
-
-
-def store_of(lengths: list[int]) -> Store:
-    tokens = Ragged.of(ragged([np.full(length, number) for number, length in enumerate(lengths)]))
-    return Store({"tokens": tokens}, {}, np.arange(len(lengths)), [])
-
-
-def test_baselines_learn_from_the_last_texts_in_their_order_as_many_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prove, "BASELINE_ROWS", 2)  # bounds others than these
-    store, train = store_of([5, 5, 2, 3, 4, 9]), torch.arange(5)
-    assert prove._seen(store, train, True).tolist() == [0, 1, 2, 3, 4]
-    monkeypatch.setattr(prove, "BASELINE_VALUES", 9)
-    assert prove._seen(store, train, True).tolist() == [2, 3, 4]
-    monkeypatch.setattr(prove, "BASELINE_VALUES", 1)
-    assert prove._seen(store, train, True).tolist() == [4]  # one there must be
-    assert prove._seen(store, train[:0], True).tolist() == []
-
-
-def test_baselines_of_other_examples_learn_from_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prove, "BASELINE_ROWS", 4)
-    store = Store({"numbers": torch.zeros(9, 2)}, {}, np.arange(9), [])
-    assert len(set(prove._seen(store, torch.arange(9), False).tolist())) == 4
-    assert prove._seen(store, torch.arange(3), False).tolist() == [0, 1, 2]
 
 
 def test_scores_are_told_without_the_examples_that_leaked() -> None:
@@ -79,17 +54,3 @@ def test_a_temperature_is_settled_once_however_often_a_run_is_proved(tmp_path: P
     assert model.network.temperature == lamina.load(model.path).network.temperature == settled
     again = training.resume(model.path)
     assert again.facts["settled"]["temperature"] == settled
-
-
-def test_texts_reach_a_baseline_unpadded() -> None:
-    arrays = prove._arrays(store_of([2, 100_000, 1]).inputs, torch.tensor([2, 0]))
-    assert [row.tolist() for row in arrays["tokens"]] == [[2], [0, 0]]
-    assert arrays["tokens_lengths"].tolist() == [1, 2]
-
-
-def test_ragged_examples_that_do_not_continue_one_another_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prove, "BASELINE_VALUES", 300)
-    seen = prove._seen(store_of([3] * 1000), torch.arange(1000), False).tolist()
-    assert len(set(seen)) == 100
-    assert seen == sorted(seen)
-    assert 300 < np.mean(seen) < 700

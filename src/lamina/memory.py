@@ -72,3 +72,15 @@ def halved(size: int) -> int:
             "a single example does not fit into memory.", "", "Choose a smaller network (--size) or smaller examples."
         )
     return -(-size // 2)
+
+
+def peak(device: torch.device) -> int:
+    """Bytes held at a time, at most, so far: by this process, or on CUDA by its tensors; 0 where nobody counts."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -25,13 +25,15 @@ from lamina.data.feed import Feed
 from lamina.data.pictures import sheet
 from lamina.data.store import Store
 from lamina.environment import environment
-from lamina.errors import DataError, OptionError, RunError
+from lamina.errors import DataError, LaminaError, OptionError, RunError, TrainingError
 from lamina.findings import Finding
 from lamina.layers.summary import summarise
 from lamina.machine import gemm_peak
 from lamina.measuring import Choice, choose
 from lamina.model import build, encoded, family_of, learned, open_data, read_data
 from lamina.plan import Plan
+from lamina.preflight.preflight import Flight, fly
+from lamina.preflight.trial import Chooser, Trial
 from lamina.recipe import Recipe, changed, with_options
 from lamina.run import Run
 from lamina.tasks.task import Claim, Facts, Task
@@ -128,6 +130,12 @@ def prepare(
         recipe, choice = _settle(recipe, own, wishes, facts, data, store, began)
     network = build(recipe, facts, own)
     start = begin(network, recipe)
+    flight = _fly(recipe, wishes, network, facts, data, store, choice, path)
+    recipe = flight.recipe
+    for finding in flight.findings:
+        watch.find(finding)
+    stop_at(flight.findings, recipe.accept, TrainingError)
+    findings = [*findings, *flight.findings]
     aside = path.with_name(f".{path.name}.partial")  # so that a run is there whole, or not at all
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -136,7 +144,8 @@ def prepare(
             run.log(note)
         for finding in findings:
             run.log(finding)
-        for note in start + _describe(recipe, run.read("layers.json")["parameters"], choice):
+        run.write("preflight.json", flight.to_json())
+        for note in start + flight.notes + _describe(recipe, run.read("layers.json")["parameters"], choice):
             watch.say(note)
             run.log(note)
         run.log({"kind": "prepared", "seconds": time.monotonic() - began})
@@ -166,12 +175,12 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
     return data, facts, store, findings
 
 
-def stop_at(findings: Sequence[Finding], accept: Sequence[str]) -> None:
-    """Raise DataError at the first finding that makes a run worthless, unless its kind was accepted."""
+def stop_at(findings: Sequence[Finding], accept: Sequence[str], error: type[LaminaError] = DataError) -> None:
+    """Raise an error at the first finding that makes a run worthless, unless its kind was accepted."""
     for finding in findings:
         if finding.severity == "stop" and finding.kind not in accept:
             remedy = f"{finding.remedy} To train all the same: --accept {finding.kind}."
-            raise DataError(finding.what, ", ".join(finding.where[:3]), remedy)
+            raise error(finding.what, ", ".join(finding.where[:3]), remedy)
 
 
 def reopen(run: Run, data: Any, own: nn.Module | None, watch: Watch) -> Prepared:
@@ -238,6 +247,23 @@ def _settle(
         fit = int(DEFAULT_SECONDS * choice.examples_per_s / max(1, len(feed)))
         plan = replace(plan, epochs=min(plan.epochs, max(FEWEST_EPOCHS, fit)))
     return replace(recipe, execution=choice.execution, plan=plan), choice
+
+
+def _fly(
+    recipe: Recipe, wishes: Wishes | None, network: nn.Module, facts: Facts, data: Data, store: Store,
+    choice: Choice | None, path: Path,
+) -> Flight:  # fmt: skip
+    """Make the pre-flight checks; a recipe that is repeated keeps its learning rate, and only the cheap ones are made."""
+    plan, feed = recipe.plan, _feed(recipe, facts, data, store, network)
+    evaluated = store.rows_of(data, "valid")
+    speed = None if choice is None else choice.examples_per_s
+    by: Chooser = "nobody" if recipe.network == "own" else "family"
+    if wishes is None or "lr" in wishes.plan:
+        by = "user"
+    trial = Trial(
+        network, recipe.task, facts, store, feed, store.rows_of(data, "train"), evaluated, plan, recipe.execution, by
+    )
+    return fly(recipe, trial, speed, path)
 
 
 def _create(

@@ -12,22 +12,19 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from lamina.baselines import Arrays, Rows
 from lamina.data.data import Data
-from lamina.data.ragged import Ragged, ragged
-from lamina.data.store import Columns, Store, gathered
+from lamina.data.store import Store
 from lamina.evaluation import Evaluation, evaluate
 from lamina.execution import Execution
 from lamina.exhibits import Exhibit, Gallery, to_json
 from lamina.metrics.metric import Metric, Score, scores
 from lamina.metrics.paired import LEVEL, paired
+from lamina.rivals import known_to, observed
 from lamina.run import Run
 from lamina.tasks.task import Facts, Judged, Task
 from lamina.writing import number
 
 MISTAKES = 12
-BASELINE_ROWS = 50_000  # training examples that a baseline sees at most; more would take longer than the network
-BASELINE_VALUES = 20_000_000  # of ragged examples, such as tokens; an n-gram model holds about 100 bytes each
 
 
 def prove(
@@ -67,8 +64,8 @@ def prove(
     found = evaluate(execution.prepare(network), task, metrics, store, rows, batch_size, execution)
     own = scores(metrics, found.rows, groups=groups)
     known = store.rows_of(data, "train")
-    seen = _seen(store, known, task.continues)
-    rivals = _baselines(task, facts, store, seen, rows, metrics) if len(seen) else {}
+    seen = known_to(store, known, task.continues)
+    rivals = observed(task, facts, store, seen, rows, metrics) if len(seen) else {}
     part = ""
     if len(seen) < len(known):
         part = f" The baselines learned from {100 * len(seen) / len(known):.1f} % of the training examples."
@@ -165,49 +162,6 @@ def _leaked(run: Run, examples: np.ndarray) -> np.ndarray:
     ]
     found: np.ndarray = np.isin(examples, np.array([row for rows in named for row in rows], dtype=np.int64))
     return found
-
-
-def _seen(store: Store, train: Tensor, continues: bool) -> Tensor:
-    """The training rows from which baselines learn: all, or as many as bound their time and memory, drawn at random.
-
-    Where examples continue one another, the last ones, in their order.
-    """
-    drawn = torch.from_numpy(np.random.default_rng(0).permutation(len(train)))
-    order = torch.arange(len(train)).flip(0) if continues else drawn
-    lengths = [column.lengths[train] for column in store.inputs.values() if isinstance(column, Ragged)]
-    fit = int((torch.stack(lengths).amax(0)[order].cumsum(0) <= BASELINE_VALUES).sum()) if lengths else BASELINE_ROWS
-    return train if fit >= len(train) else train[order[: max(1, fit)].sort().values]
-
-
-def _baselines(
-    task: Task, facts: Facts, store: Store, train: Tensor, rows: Tensor, metrics: dict[str, Metric]
-) -> dict[str, dict[str, Tensor]]:
-    """Let each baseline learn from the rows ``train``; what the metrics keep of its outputs for ``rows``."""
-    targets = gathered(store.targets, rows)
-    known = {name: tensor.numpy() for name, tensor in gathered(store.targets, train).items()}
-    observed = {}
-    for name, baseline in task.baselines(facts).items():
-        outputs = baseline(_arrays(store.inputs, train), known, _arrays(store.inputs, rows), facts)
-        observed[name] = {key: metric.observe(outputs, targets) for key, metric in metrics.items()}
-    return observed
-
-
-def _arrays(columns: Columns, rows: Tensor) -> Arrays:
-    """Rows of a store's columns for a baseline. Large examples, of several dimensions, stay on disk until asked for; ragged
-    ones come unpadded, as objects, and their lengths as NAME_lengths."""
-    arrays: Arrays = {}
-    for name, column in columns.items():
-        if isinstance(column, Ragged):
-            values, begins = column.values.numpy(), column.offsets[rows]
-            lengths = column.lengths[rows]
-            arrays[name] = ragged(
-                [values[a:b] for a, b in zip(begins.tolist(), (begins + lengths).tolist(), strict=True)]
-            )
-            arrays[f"{name}_lengths"] = lengths.numpy()
-        else:
-            large = column.ndim > 2
-            arrays[name] = Rows(column.numpy(), rows.numpy()) if large else column.index_select(0, rows).numpy()
-    return arrays
 
 
 def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found: Evaluation) -> list[Exhibit]:

@@ -125,6 +125,10 @@ class Run:
                 f"the log cannot be written ({error.strerror}).", str(self.path), "Make room, then --resume the run."
             ) from None
 
+    def bytes(self) -> int:
+        """What its files take on the disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
     def log_size(self) -> int:
         """Bytes in the log; a checkpoint keeps it, so that resuming cuts off what came after."""
         return (self.path / "log.jsonl").stat().st_size if self.has("log.jsonl") else 0

@@ -22,6 +22,7 @@ from lamina.execution import Device, Execution, Precision, default_device
 from lamina.findings import Finding
 from lamina.interrupt import Interrupt, InterruptError
 from lamina.loop import Split, loop
+from lamina.memory import peak
 from lamina.model import Model, adopt
 from lamina.monitor.monitor import Monitor
 from lamina.plan import Plan
@@ -271,7 +272,16 @@ def learn(prepared: Prepared, watch: Watch) -> Finding | None:
             if interrupt.asked:
                 return Finding("stopped.interrupt", "stop", "training was stopped by the user.", "")
     *_, last = run.records("step")  # of the log, since a resumed run may have had nothing left to do
-    run.log({"kind": "end", "epochs": last["epoch"], "seconds": last["seconds"]})
+    held = peak(recipe.execution.device)
+    run.log(
+        {
+            "kind": "end",
+            "epochs": last["epoch"],
+            "seconds": last["seconds"],
+            "memory_bytes": held,
+            "disk_bytes": run.bytes(),
+        }
+    )
     return None
 
 

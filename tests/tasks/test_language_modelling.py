@@ -338,9 +338,9 @@ def test_a_renamed_column_is_another_one(tmp_path: Path) -> None:
 def test_a_run_on_a_column_is_evaluated_on_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import polars as pl
 
-    from lamina import prove, training
+    from lamina import rivals, training
 
-    monkeypatch.setattr(prove, "BASELINE_VALUES", 1000)  # of some 2,700 tokens
+    monkeypatch.setattr(rivals, "MOST_VALUES", 1000)  # of some 2,700 tokens
     rows = [f"Once upon a time there were {number} pigs, who went to the market." for number in range(60)]
     frame = pl.DataFrame({"story": rows, "id": list(range(60))})
     frame.write_csv(tmp_path / "stories.csv")

@@ -75,6 +75,7 @@ def curves(
     mark: float | None = None,
     limit: float | None = None,
     wide_as_log: bool = False,
+    x_as_log: bool = False,
     from_zero: bool = False,
 ) -> str | None:
     """Lines over epochs or steps.
@@ -87,6 +88,7 @@ def curves(
         mark: an x at which a vertical line stands, such as the best epoch.
         limit: a y at which a horizontal line stands, such as the clipping norm.
         wide_as_log: use a logarithmic scale when the values span more than a factor of 30.
+        x_as_log: the same for what x counts, in any case.
         from_zero: let the scale begin at 0.
 
     Returns:
@@ -123,7 +125,11 @@ def curves(
         if limit is not None and limit < 1.5 * finite.max():
             axes.axhline(limit, color=_COLOURS["train"], linewidth=1.2, linestyle=(0, (2, 2)), zorder=1)
         axes.set_xlabel(x_title)
-        _whole_numbers(axes, np.concatenate([x for _, x, _ in drawn]))
+        if x_as_log:
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_locator(NullLocator())
+        else:
+            _whole_numbers(axes, np.concatenate([x for _, x, _ in drawn]))
 
     return _svg(name, label, draw, HEIGHT)
 

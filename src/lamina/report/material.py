@@ -25,6 +25,7 @@ class Material:
     facts: Json
     environment: Json
     layers: Json
+    preflight: Json
     test: Json
     """``evaluation/test.json``; empty when the test part was not evaluated."""
     reads: list[Json]
@@ -98,6 +99,7 @@ def gather(run: Run) -> Material:
         facts=_read(run, "facts.json", {}, problems),
         environment=_read(run, "environment.json", {}, problems),
         layers=_read(run, "layers.json", {}, problems),
+        preflight=_read(run, "preflight.json", {}, problems),
         test=_read(run, "evaluation/test.json", {}, problems),
         reads=_read(run, "test_reads.json", [], problems),
         prepared=_prepared(by_kind.get("prepared", [])),

@@ -7,6 +7,7 @@ made from the run's files alone, so it can be made again at any time, of a run t
 from pathlib import Path
 
 from lamina.report import chapters, gallery, learning, words
+from lamina.report.before import before
 from lamina.report.material import gather
 from lamina.report.speed import speed
 from lamina.report.verdict import verdict
@@ -50,6 +51,7 @@ def render(run: Run) -> str:
         verdict=verdict(material),
         scores=chapters.scores(material),
         data=chapters.data(material),
+        before=before(material),
         learning=learning.learning(material),
         augmented=gallery.augmented(material),
         exhibits=gallery.exhibits(material),

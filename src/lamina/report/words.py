@@ -16,6 +16,9 @@ TERMS = {
     "finding": "something that the checks before, during or after training noticed, with its evidence.",
     "training, validation and test part": "the first is learned from, the second chooses the best epoch, the third is "
     "only for the final score.",
+    "backpropagation": "the rule by which the error of the answers is carried back through the layers, so that each weight "
+    "knows in which direction to move.",
+    "learning rate range test": "some steps at ever higher learning rates: where the loss begins to rise, steps are too long.",
     "epoch": "one pass over all training examples.",
     "overfitting": "the training score still improves while the validation score gets worse: examples are learned by "
     "heart.",
