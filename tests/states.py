@@ -40,5 +40,5 @@ def step(state: State) -> None:
     loss = state.network(pictures).square().sum()
     loss.backward()
     state.update("network", 8, 0.01)
-    state.sums.note(Loss("network", loss.detach(), 8))
+    state.sums.note(Loss("network", loss.detach(), 8), state.step)
     state.advance(8)

@@ -38,7 +38,7 @@ def test_a_worker_in_bfloat16_learns_what_the_network_learns() -> None:
                 loss = (state.worker(inputs).float() - 1).square().sum()
             loss.backward()
             state.update("network", 16.0, 0.05)
-            state.sums.note(Loss("network", loss.detach(), 16))
+            state.sums.note(Loss("network", loss.detach(), 16), state.step)
             state.advance(16)
         assert all(parameter.dtype == torch.float32 for parameter in state.network.parameters())
         assert not state.network.get_parameter("head.weight").grad

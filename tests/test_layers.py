@@ -11,7 +11,7 @@ from lamina import _HOMES
 
 ORDER = """
 errors findings records batch exhibits writing
-plan sampling watch environment interrupt ngrams account memory
+plan sampling watch environment interrupt ngrams account memory inspection
 ctc
 baselines layers metrics
 data

@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -174,3 +175,52 @@ def test_a_finished_run_that_is_resumed_ends_with_the_same_words(trained: Traine
     assert first == second
     assert first["epochs"] == 2
     assert first["seconds"] > 0
+
+
+@on_a_table
+@pytest.mark.parametrize(("failures", "ends"), [({7}, True), ({7, 15}, False)])
+def test_a_loss_that_was_finite_returns_training_once_at_a_lower_rate(
+    trained: Trained, tmp_path: Path, failures: set[int], ends: bool
+) -> None:
+    ready = prepared(trained, replace(PLAN, ema=None), tmp_path / "run")
+    calls = 0
+
+    def fail(module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += module.training
+        return output * math.nan if module.training and calls in failures else output
+
+    ready.network.register_forward_hook(fail)
+    if ends:
+        training.learn(ready, Quiet())
+    else:
+        stopped = training.learn(ready, Quiet())
+        assert stopped is not None
+        assert stopped.kind == "divergence.not_finite"
+    kinds = [finding.kind for finding in ready.run.findings()]
+    assert kinds == ["divergence.returned"] + ["divergence.not_finite"] * (not ends)
+    (said,) = [finding for finding in ready.run.findings() if finding.kind == "divergence.returned"]
+    assert said.evidence["at"] == 7
+    plan = ready.recipe.plan
+    steps = trained.feed.steps(plan.batch_size)
+    epoch, position = divmod(7 - 1, steps)
+    rows = trained.feed.batches(plan.batch_size, np.random.default_rng([plan.seed, epoch]))[position]
+    assert said.where[1:] == tuple(trained.data.where[trained.store.kept[rows.numpy()]].astype(str)[:20])
+    assert ready.run.read("recipe.json")["plan"]["lr"] == pytest.approx(0.3 * PLAN.lr)
+    assert max(record["lr"] for record in ready.run.records("step")) <= 0.3 * PLAN.lr * 1.001
+    assert all(bool(tensor.isfinite().all()) for tensor in ended(ready).values())
+
+
+@on_a_table
+def test_each_layer_is_inspected_and_the_worst_batch_is_known(trained: Trained, tmp_path: Path) -> None:
+    ready = prepared(trained, PLAN, tmp_path / "run")
+    steps = [record for record in records_of(ready) if isinstance(record, Step)]
+    weights = {name: weight for name, weight in ready.network.named_parameters() if weight.ndim >= 2}
+    for step in steps:
+        assert step.layers.keys() <= weights.keys()
+        assert all(0 <= row[3] <= 1 and 0 <= row[2] <= 1 for row in step.layers.values())
+        assert step.highest is not None
+        assert step.step - 2 < step.highest[0] <= step.step  # LOG_EVERY
+        assert step.highest[1] >= step.loss["network"] * (1 - 1e-6)
+    assert set(steps[-1].layers) == weights.keys()
+    assert all(min(row[:3]) > 0 for row in steps[-1].layers.values())

@@ -67,7 +67,7 @@ def test_it_does_not_matter_when_losses_are_read() -> None:
     at_once, late = fresh(Plan()), fresh(Plan())
     for number in range(50):
         for state in (at_once, late):
-            state.sums.note(Loss("network", torch.tensor(0.1 * number), 3 if number % 2 else torch.tensor(1.7)))
+            state.sums.note(Loss("network", torch.tensor(0.1 * number), 3 if number % 2 else torch.tensor(1.7)), number)
         at_once.sums.settle()
     assert at_once.sums.values == late.sums.settle()
     assert late.sums.values["network"][1] == pytest.approx(25 * 3 + 25 * 1.7)

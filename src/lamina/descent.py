@@ -62,7 +62,7 @@ def attempt(
             count = 1.0 if whole else sum(loss.count for loss in found)
             stepped[player] = state.update(player, count, lr, measured)
             for loss in found:
-                state.sums.note(loss)
+                state.sums.note(loss, state.step + 1)
             state.carried |= {name: torch.cat([loss.carried[name] for loss in found]) for name in found[0].carried}
             account.lap("optimizer")
 

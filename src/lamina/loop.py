@@ -92,6 +92,7 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
         due = (state.step + 1) % LOG_EVERY == 0 or state.position + 1 == len(batches)
         account.sample(due)
         measured = due or math.isnan(steepness)
+        state.inspected = {} if due else None
         lr = state.plan.lr_at(state.t())
         varied = task.augment(execution.move(batch), facts, state.generator(execution.device))
         if state.feed.carries:
@@ -112,8 +113,9 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
                 state.reserve = state.evaluated * account.seconds["forward"] / state.examples
             yield Step(
                 state.step, state.epoch + 1, state.t(), loss, lr, steepness, examples / seconds, state.micro_batches,
-                state.tick(),
+                state.tick(), state.inspected or {}, state.sums.highest,
             )  # fmt: skip
+            state.sums.highest = None
             before, since, examples = dict(state.sums.values), time.monotonic(), 0
         if over:
             return

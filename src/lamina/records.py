@@ -26,6 +26,11 @@ class Step:
     """Pieces in which a batch goes through the network; more than planned once memory ran out."""
     seconds: float
     """Time since the start of training, pauses between resumed parts left out."""
+    layers: dict[str, list[float]] = field(default_factory=dict)
+    """Of the last step, by the weight's name: lengths of the gradient, of the weights, of their change as a share of
+    that, and the share of units to which no gradient flowed."""
+    highest: tuple[int, float] | None = None
+    """The step of the stretch with the highest loss of the first player, and that loss."""
 
 
 @dataclass(frozen=True)

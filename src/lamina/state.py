@@ -19,6 +19,7 @@ from lamina.account import Account
 from lamina.batch import Loss, Tensors
 from lamina.data.feed import Feed
 from lamina.execution import Execution
+from lamina.inspection import Inspected, Inspection, inspectable
 from lamina.plan import Plan
 
 LARGEST_SCALE = 2.0**16  # of float16 losses, to begin with
@@ -53,6 +54,8 @@ class State:
         self.best: float | None = None  # validation score of the best epoch
         self.stale = 0  # epochs since then
         self.sums = Sums({})  # of the losses in the epoch under way
+        self.inspected: Inspected | None = None  # what a step did to each layer; None where nobody asks
+        self._inspectable = inspectable(network)
         self.carried: Tensors = {}  # what the network remembers of the batch before
         self._generator: torch.Generator | None = None
         self.started = time.monotonic()
@@ -148,10 +151,18 @@ class State:
                 torch._foreach_mul_(gradients, factor)
             for group in optimizer.param_groups:
                 group["lr"] = lr * group.get("lr_factor", 1.0)
+            inspection = None if self.inspected is None else Inspection(self._weights_of(optimizer))
             optimizer.step()
+            if inspection is not None and self.inspected is not None:
+                self.inspected |= inspection.end()
             self.execution.hand_out(self.network, self.worker)
         self.forget()
         return norm
+
+    def _weights_of(self, optimizer: Optimizer) -> dict[str, nn.Parameter]:
+        """What can be inspected of one player's weights."""
+        own = {id(weight) for group in optimizer.param_groups for weight in group["params"]}
+        return {name: weight for name, weight in self._inspectable.items() if id(weight) in own}
 
     def forget(self) -> None:
         """Drop all gradients."""
@@ -178,22 +189,31 @@ class Sums:
 
     def __init__(self, values: dict[str, tuple[float, float]]) -> None:
         self.values = values
-        self._noted: list[Loss] = []
+        self.highest: tuple[int, float] | None = None  # step and loss of the first player, since it was last asked for
+        self._noted: list[tuple[int, Loss]] = []
 
-    def note(self, loss: Loss) -> None:
+    def note(self, loss: Loss, step: int) -> None:
         """Remember a loss that has no gradient any more."""
-        self._noted.append(loss)
+        self._noted.append((step, loss))
 
     def settle(self) -> dict[str, tuple[float, float]]:
         """Read what was noted, and add it: one by one, so that it does not matter when they are read."""
         if self._noted:
-            totals = torch.stack([loss.total.double() for loss in self._noted]).tolist()
-            tensors = [loss.count.detach().double() for loss in self._noted if isinstance(loss.count, Tensor)]
+            totals = torch.stack([loss.total.double() for _, loss in self._noted]).tolist()
+            tensors = [loss.count.detach().double() for _, loss in self._noted if isinstance(loss.count, Tensor)]
             read = iter(torch.stack(tensors).tolist() if tensors else [])
-            for loss, total in zip(self._noted, totals, strict=True):
+            by_step: dict[int, tuple[float, float]] = {}
+            for (step, loss), total in zip(self._noted, totals, strict=True):
                 before = self.values.get(loss.player, (0.0, 0.0))
                 count = next(read) if isinstance(loss.count, Tensor) else loss.count
                 self.values[loss.player] = before[0] + total, before[1] + count
+                if loss.player == self._noted[0][1].player:
+                    known = by_step.get(step, (0.0, 0.0))
+                    by_step[step] = known[0] + total, known[1] + count
+            means = [(total / (count or 1.0), step) for step, (total, count) in by_step.items()]
+            value, step = max(means, key=lambda pair: math.inf if math.isnan(pair[0]) else pair[0])
+            if self.highest is None or not value <= self.highest[1]:
+                self.highest = step, value
             self._noted.clear()
         return self.values
 

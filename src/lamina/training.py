@@ -7,15 +7,17 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from lamina import find
 from lamina.data.data import Source
+from lamina.data.feed import Once
 from lamina.errors import RunError, TrainingError, unknown
 from lamina.evaluation import evaluate
 from lamina.execution import Device, Execution, Precision, default_device
@@ -24,7 +26,7 @@ from lamina.interrupt import Interrupt, InterruptError
 from lamina.loop import Split, loop
 from lamina.memory import peak
 from lamina.model import Model, adopt
-from lamina.monitor.monitor import Monitor
+from lamina.monitor.monitor import History, Monitor
 from lamina.plan import Plan
 from lamina.prepare import Prepared, Wishes, free_path, look, prepare, recognise, reopen
 from lamina.recipe import Recipe, changed, with_fields
@@ -33,6 +35,8 @@ from lamina.state import stream
 from lamina.tasks.task import Task
 from lamina.watch import Quiet, Watch
 
+DIVERGED, RETURNED = "divergence.not_finite", "returned.json"
+LOWER = 0.3  # of the learning rate, after a loss that was not finite
 SAMPLE = 2000  # training examples that are scored beside the validation part, at most; never more than that has
 
 
@@ -245,24 +249,66 @@ def settle(prepared: Prepared, model: Model) -> None:
 
 
 def learn(prepared: Prepared, watch: Watch) -> Finding | None:
-    """Drive the loop: log each record, let the monitor see it; the finding that stopped training, if one did."""
+    """Train to the end of the plan; the finding that stopped training, if one did.
+
+    Where the loss is no longer finite, training returns to its last good state and goes on at a lower rate: once.
+    """
+    ended = drive(prepared, watch)
+    if (
+        ended is None
+        or ended.kind != DIVERGED
+        or prepared.run.has(RETURNED)
+        or ended.evidence["last_finite_step"] is None
+    ):
+        return ended
+    run, plan = prepared.run, prepared.recipe.plan
+    plan = replace(plan, lr=plan.lr * LOWER)
+    back = max((int(file.stem) for file in (run.path / "checkpoints").glob("*.safetensors")), default=0)
+    said = Finding(
+        "divergence.returned",
+        "warning",
+        f"The loss was no longer a finite number at step {ended.evidence['at']}. Training returned to step {back}, and goes on "
+        f"at a learning rate of {plan.lr:.2g} instead of {prepared.recipe.plan.lr:.2g}.",
+        "If it happens again training stops. Look at the examples that are named, and for extreme values.",
+        ended.where,
+        ended.count,
+        evidence={"at": ended.evidence["at"], "step": back, "lr": plan.lr},
+    )
+    run.write(RETURNED, said.to_json())
+    run.write("recipe.json", run.read("recipe.json") | {"plan": asdict(plan)})
+    return drive(replace(prepared, recipe=replace(prepared.recipe, plan=plan)), watch, said)
+
+
+def drive(prepared: Prepared, watch: Watch, news: Finding | None = None) -> Finding | None:
+    """Drive the loop: log each record, let the monitor see it; the finding that stopped training, if one did.
+
+    Args:
+        prepared: what is trained; it continues from the run's last checkpoint.
+        watch: who is told.
+        news: what is to be logged once the log has been cut back to the checkpoint.
+    """
     run, recipe, store = prepared.run, prepared.recipe, prepared.store
     train_rows = store.rows_of(prepared.data, "train")
     order = torch.Generator().manual_seed(stream(recipe.plan.seed, 3))
     valid_rows = store.rows_of(prepared.data, "valid")
     sample = train_rows[torch.randperm(len(train_rows), generator=order)[: min(SAMPLE, len(valid_rows))]]
     split = Split(train_rows, valid_rows, sample)
-    directions = {name: metric.better for name, metric in recipe.task.metrics(prepared.facts).items()}
+    metrics = recipe.task.metrics(prepared.facts)
+    directions = {name: metric.better for name, metric in metrics.items()}
+    shares = frozenset(name for name, metric in metrics.items() if metric.share)
     records = loop(prepared.network, recipe.task, prepared.facts, store, split, recipe.plan, recipe.execution, run)
     monitor = None
     with Interrupt() as interrupt, closing(records):
         for record in records:
             if monitor is None:  # only now: resuming cuts the log back to the checkpoint
-                monitor = Monitor(directions)
+                monitor = Monitor(History(directions, len(valid_rows), shares, recipe.plan.clip))
+                if news is not None:
+                    run.log(news)
+                    watch.find(news)
                 monitor.recall(list(run.records()))
             run.log(record)
             watch.see(record)
-            findings = monitor.see(record)
+            findings = [located(finding, prepared) for finding in monitor.see(record)]
             for finding in findings:
                 run.log(finding)
                 watch.find(finding)
@@ -283,6 +329,18 @@ def learn(prepared: Prepared, watch: Watch) -> Finding | None:
         }
     )
     return None
+
+
+def located(finding: Finding, prepared: Prepared) -> Finding:
+    """A finding about a step, with the examples that its batch was made of; others as they are."""
+    at, store, plan = finding.evidence.get("at"), prepared.store, prepared.recipe.plan
+    feed = prepared.recipe.task.feed(store, store.rows_of(prepared.data, "train"), prepared.network)
+    if at is None or not isinstance(feed, Once):
+        return finding
+    epoch, position = divmod(at - 1, feed.steps(plan.batch_size))
+    rows = feed.batches(plan.batch_size, np.random.default_rng([plan.seed, epoch]))[position]
+    names = prepared.data.where[store.kept[rows.numpy()]].astype(str)
+    return replace(finding, where=(*finding.where, *names[:20].tolist()), count=len(names))
 
 
 def _source(data: Any, target: str | None, group: str | None, time_column: str | None) -> Source:

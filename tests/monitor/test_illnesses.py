@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lamina.monitor.monitor import Monitor
+from lamina.monitor.monitor import History, Monitor
 from lamina.records import Epoch, Step
 from lamina.run import Run
 
@@ -37,7 +37,7 @@ def steps(losses: list[float], norm: float = 1.0) -> list[Step]:
 
 
 def kinds(records: list[Epoch] | list[Step]) -> list[str]:
-    monitor = Monitor(BETTER)  # type: ignore[arg-type]
+    monitor = Monitor(History(BETTER))  # type: ignore[arg-type]
     return [finding.kind for record in records for finding in monitor.see(record)]
 
 
@@ -54,7 +54,7 @@ def noisy(values: list[float], noise: float, seed: int) -> list[float]:
 @pytest.mark.parametrize("count", [12, 40])
 def test_a_rising_validation_loss_is_overfitting(count: int, noise: float) -> None:
     valid = [x + 0.5 * max(0, i / count - 0.35) for i, x in enumerate(falling(count, 0.4, 12))]
-    monitor = Monitor(BETTER)  # type: ignore[arg-type]
+    monitor = Monitor(History(BETTER))  # type: ignore[arg-type]
     found = [f for record in epochs(falling(count, 0.0), noisy(valid, noise, 0)) for f in monitor.see(record)]
     assert [finding.kind for finding in found] == ["overfitting.validation_rises"]
     assert 0.2 * count <= found[0].evidence["epoch"] <= 0.6 * count
@@ -68,7 +68,7 @@ def test_falling_flat_and_noisy_curves_are_not_overfitting(count: int, noise: fl
         flat = [0.5] * count
         assert kinds(epochs(falling(count), noisy(falling(count, 0.3), noise, seed))) == []
         assert kinds(epochs(falling(count), noisy(falling(count, 0.4, 12), noise, seed))) == []
-        assert kinds(epochs(noisy(flat, noise, seed), noisy(flat, noise, seed + 99))) == []
+        assert set(kinds(epochs(noisy(flat, noise, seed), noisy(flat, noise, seed + 99)))) <= {"plateau.validation"}
 
 
 def test_both_losses_rising_is_not_overfitting() -> None:
@@ -97,27 +97,27 @@ def test_too_little_was_seen_to_judge() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_what_is_not_finite_stops_at_once(bad: float) -> None:
-    monitor = Monitor(BETTER)  # type: ignore[arg-type]
+    monitor = Monitor(History(BETTER))  # type: ignore[arg-type]
     found = [f for record in steps([0.7, 0.6, bad, bad]) for f in monitor.see(record)]
     assert [(finding.kind, finding.severity) for finding in found] == [("divergence.not_finite", "stop")]
     assert found[0].evidence["last_finite_step"] == 40
     assert "0.6 at step 40" in found[0].what
     assert kinds(steps([0.7, 0.6], norm=bad)) == ["divergence.not_finite"]
-    assert "from the start" in Monitor(BETTER).see(steps([bad])[0])[0].what  # type: ignore[arg-type]
+    assert "from the start" in Monitor(History(BETTER)).see(steps([bad])[0])[0].what  # type: ignore[arg-type]
 
 
 def test_a_resumed_run_recalls_its_log_and_says_nothing_twice(tmp_path: Path) -> None:
     run = Run.create(tmp_path, {})
     valid = [x + 0.5 * max(0, i / 30 - 0.35) for i, x in enumerate(falling(30, 0.4, 12))]
     records = epochs(falling(30, 0.0), valid)
-    first = Monitor(BETTER)  # type: ignore[arg-type]
+    first = Monitor(History(BETTER))  # type: ignore[arg-type]
     for record in records[:25]:
         run.log(record)
         for finding in first.see(record):
             run.log(finding)
     assert len(run.findings()) == 1
     run.log(Step(1, 1, 0.1, {"network": math.nan}, 0.1, math.nan, 1.0, 1, 1.0))  # null in the log
-    second = Monitor(BETTER)  # type: ignore[arg-type]
+    second = Monitor(History(BETTER))  # type: ignore[arg-type]
     second.recall(list(run.records()))
     assert second.history.epochs == first.history.epochs
     assert math.isnan(second.history.steps[0].loss["network"])
@@ -127,7 +127,7 @@ def test_a_resumed_run_recalls_its_log_and_says_nothing_twice(tmp_path: Path) ->
 def test_a_log_of_format_1_is_recalled() -> None:
     step, epoch = asdict(steps([0.5])[0]), asdict(epochs([0.5], [0.5])[0])
     del step["micro_batches"], epoch["spent"]
-    monitor = Monitor(BETTER)  # type: ignore[arg-type]
+    monitor = Monitor(History(BETTER))  # type: ignore[arg-type]
     monitor.recall([{"kind": "step", **step}, {"kind": "epoch", **epoch}])
     assert [finding for record in epochs([0.4], [0.4]) for finding in monitor.see(record)] == []
 
@@ -135,7 +135,7 @@ def test_a_log_of_format_1_is_recalled() -> None:
 @pytest.mark.parametrize("phase", ["data", "optimizer", "evaluation", "checkpoints", "other"])
 def test_a_phase_that_takes_the_time_of_learning_is_named(phase: str) -> None:
     slow = [replace(epoch, spent=SPENT | {phase: 8.0}) for epoch in epochs(falling(5), falling(5, 0.3))]
-    found = [finding for record in slow for finding in Monitor(BETTER).see(record)]  # type: ignore[arg-type]
+    found = [finding for record in slow for finding in Monitor(History(BETTER)).see(record)]  # type: ignore[arg-type]
     assert found[0].kind == f"bottleneck.{phase}"
     assert found[0].severity == ("warning" if phase == "data" else "note")
     assert kinds(slow[:1]) == []  # the first epoch warms up

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lamina.monitor.monitor import Monitor
+from lamina.monitor.monitor import History, Monitor
 from lamina.records import Epoch, Step
 
 BETTER: Any = {"frechet_distance": "lower", "distribution_recall": "higher", "told_apart": "lower"}
@@ -28,7 +28,7 @@ def kinds(
     recall: list[float], train: list[float] | None = None, valid: list[float] | None = None, better: bool = True
 ) -> list[str]:
     usual = [0.8] * len(recall)
-    monitor = Monitor(BETTER)
+    monitor = Monitor(History(BETTER))
     return [f.kind for epoch in epochs(recall, train or usual, valid or usual, better) for f in monitor.see(epoch)]
 
 
@@ -38,7 +38,7 @@ def test_a_run_that_goes_well_raises_nothing() -> None:
 
 
 def test_recall_that_falls_to_less_than_half_is_collapse_and_says_since_when() -> None:
-    monitor = Monitor(BETTER)
+    monitor = Monitor(History(BETTER))
     found = [
         finding
         for epoch in epochs([0.1, 0.3, 0.4, 0.4, 0.2, 0.1, 0.05], [0.8] * 7, [0.8] * 7)
@@ -73,7 +73,7 @@ def test_a_discriminator_that_wins_to_the_end() -> None:
 
 
 def test_the_losses_of_players_need_not_fall() -> None:
-    monitor = Monitor(BETTER)
+    monitor = Monitor(History(BETTER))
     even = [
         Step(20 * i, 1, i / 20, {"discriminator": 0.6 + 0.01 * (i % 2), "generator": 1.1}, 1e-3, 1.0, 1.0, 1, 1.0)
         for i in range(20)
@@ -82,6 +82,6 @@ def test_the_losses_of_players_need_not_fall() -> None:
 
 
 def test_other_tasks_are_not_asked() -> None:
-    monitor = Monitor({"accuracy": "higher"})
+    monitor = Monitor(History({"accuracy": "higher"}))
     one = Epoch(1, 1, 0.9, {"network": 1.0}, {"accuracy": 0.5}, {"accuracy": 0.5}, 1.0, 1.0, {}, True)
     assert monitor.see(one) == monitor.see(one) == []

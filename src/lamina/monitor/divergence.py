@@ -1,6 +1,7 @@
 """Divergence: the loss is no longer a finite number, so every later step is lost.
 
-A single non-finite loss makes the weights non-finite; nothing mends itself after that, so one is enough to stop.
+A single non-finite loss makes the weights non-finite; nothing mends itself after that, so one is enough to stop. Training then
+returns to its last good state, once, with a lower learning rate (``training.py``).
 """
 
 import math
@@ -29,5 +30,9 @@ def find(history: History) -> Finding | None:
         ),
         "Lower the learning rate (--lr), clip gradients (--clip 1), and look for extreme values in the data.",
         (f"step {last.step}",),
-        evidence={"lr": last.lr, "last_finite_step": healthy[-1].step if healthy else None},
+        evidence={
+            "lr": last.lr,
+            "last_finite_step": healthy[-1].step if healthy else None,
+            "at": last.step if last.highest is None else last.highest[0],
+        },
     )

@@ -17,8 +17,19 @@ class History:
 
     better: dict[str, Literal["higher", "lower"]]
     """Direction of each metric, the one that chooses the best epoch first."""
+    validated: int = 0
+    """Examples of the validation part."""
+    shares: frozenset[str] = frozenset()
+    """Metrics that are the share of examples with a property."""
+    clip: float | None = None
+    """The longest gradient, where longer ones are scaled down."""
     steps: list[Step] = field(default_factory=list)
     epochs: list[Epoch] = field(default_factory=list)
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one player: of several, what one gains the other loses, and no curve needs to fall."""
+        return not self.epochs or len(self.epochs[0].loss) == 1
 
     def falling(self) -> str | None:
         """The first metric that should fall: the one that shows overfitting soonest."""
@@ -26,10 +37,10 @@ class History:
 
 
 class Monitor:
-    """Sees records, gives findings, each kind once."""
+    """Sees records, gives findings, each kind once. ``history`` holds what is known of the run, and no records yet."""
 
-    def __init__(self, better: dict[str, Literal["higher", "lower"]]) -> None:
-        self.history = History(better)
+    def __init__(self, history: History) -> None:
+        self.history = history
         self.told: set[str] = set()
         folder = Path(__file__).parent
         names = sorted(module.name for module in pkgutil.iter_modules([str(folder)]) if module.name != "monitor")
@@ -48,7 +59,8 @@ class Monitor:
         for record in records:
             fields = {name: _number(value) for name, value in record.items() if name != "kind"}
             if record["kind"] == "step":
-                self.history.steps.append(Step(**{"micro_batches": 1, **fields}))
+                highest = None if record.get("highest") is None else tuple(fields["highest"])
+                self.history.steps.append(Step(**{"micro_batches": 1, **fields, "highest": highest}))
             elif record["kind"] == "epoch":
                 self.history.epochs.append(Epoch(**{"spent": {}, **fields}))
             elif record["kind"] == "finding":
@@ -59,4 +71,6 @@ def _number(value: Any) -> Any:
     """What is not finite is null in the log, since JSON has no word for it."""
     if isinstance(value, dict):
         return {name: _number(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_number(item) for item in value]
     return math.nan if value is None else value

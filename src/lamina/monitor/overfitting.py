@@ -30,10 +30,10 @@ def find(history: History) -> Finding | None:
     train = [epoch.train[name] for epoch in history.epochs]
     if not all(map(math.isfinite, valid + train)):
         return None
-    averages, falls = _averages(valid, window), _averages(train, window)
-    best = min(range(len(averages)), key=averages.__getitem__)
-    rise, fall = averages[-1] - averages[best], falls[best] - falls[-1]
-    if rise < _margin(valid, averages[best], window) or fall < _margin(train, falls[best], window):
+    means, falls = averages(valid, window), averages(train, window)
+    best = min(range(len(means)), key=means.__getitem__)
+    rise, fall = means[-1] - means[best], falls[best] - falls[-1]
+    if rise < margin(valid, means[best], window) or fall < margin(train, falls[best], window):
         return None
     lowest = min(range(best, best + window), key=valid.__getitem__)
     first = next(iter(history.better))
@@ -41,23 +41,27 @@ def find(history: History) -> Finding | None:
     return Finding(
         "overfitting.validation_rises",
         "warning",
-        f"The network overfits since epoch {epoch}: {name} on the validation part rose from {averages[best]:.4g} to "
-        f"{averages[-1]:.4g}, while on the training part it fell from {falls[best]:.4g} to {falls[-1]:.4g} "
+        f"The network overfits since epoch {epoch}: {name} on the validation part rose from {means[best]:.4g} to "
+        f"{means[-1]:.4g}, while on the training part it fell from {falls[best]:.4g} to {falls[-1]:.4g} "
         f"(means over {window} epochs).",
         "More data or augmentation, more dropout or weight decay, or fewer epochs. "
         f"The weights of the epoch with the best {first} are the ones kept.",
         (f"epoch {epoch}",),
-        evidence={"epoch": epoch, "metric": name, "best": averages[best], "now": averages[-1], "window": window},
+        evidence={"epoch": epoch, "metric": name, "best": means[best], "now": means[-1], "window": window},
     )
 
 
-def _averages(values: list[float], window: int) -> list[float]:
+def averages(values: list[float], window: int) -> list[float]:
     """Means over every ``window`` neighbours."""
     return [statistics.fmean(values[start : start + window]) for start in range(len(values) - window + 1)]
 
 
-def _margin(values: list[float], level: float, window: int) -> float:
+def margin(values: list[float], level: float, window: int) -> float:
     """How far apart the means of two windows must be to be told apart."""
+    return max(ERRORS * noise(values) * math.sqrt(2 / window), LEAST * abs(level))
+
+
+def noise(values: list[float]) -> float:
+    """The standard deviation of one epoch about the line between its neighbours: a steady fall or rise is no noise."""
     bends = [before - 2 * value + after for before, value, after in zip(values, values[1:], values[2:], strict=False)]
-    noise = _SPREAD * statistics.median(map(abs, bends))  # a steady fall or rise is no noise
-    return max(ERRORS * noise * math.sqrt(2 / window), LEAST * abs(level))
+    return _SPREAD * statistics.median(map(abs, bends))

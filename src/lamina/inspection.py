@@ -1,0 +1,42 @@
+"""Inspection: what a step of training does to each layer."""
+
+import torch
+from torch import Tensor, nn
+
+Inspected = dict[str, list[float]]
+"""By the weight's name: length of the gradient; length of the weights; length of their change, as a share of that; and the
+share of units (rows of the weights) to which no gradient flows."""
+
+
+def inspectable(network: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights of layers that compute features: no biases or norms, and no embeddings, most of whose rows rest."""
+    tables = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding | nn.EmbeddingBag)}
+    return {
+        name: weight
+        for name, weight in network.named_parameters()
+        if weight.ndim >= 2 and weight.requires_grad and id(weight) not in tables
+    }
+
+
+class Inspection:
+    """Begun when the gradients are there, ended when the step was taken."""
+
+    def __init__(self, weights: dict[str, nn.Parameter]) -> None:
+        self.weights = {name: weight for name, weight in weights.items() if weight.grad is not None}
+        gradients = [weight.grad for weight in self.weights.values() if weight.grad is not None]
+        self.before = [weight.detach().clone() for weight in self.weights.values()]
+        self.gradients = torch._foreach_norm(gradients) if gradients else ()
+        self.resting = [(gradient.flatten(1) == 0).all(1).float().mean() for gradient in gradients]
+
+    def end(self) -> Inspected:
+        """What the step did; reading it waits for the device."""
+        if not self.weights:
+            return {}
+        present = [weight.detach() for weight in self.weights.values()]
+        lengths, past = torch._foreach_norm(present), torch._foreach_norm(self.before)
+        moves = torch._foreach_norm(torch._foreach_sub(present, self.before))
+        longer = torch._foreach_maximum(list(lengths), list(past))  # what began at zero has no length to begin with
+        shares = [move / length.clamp_min(1e-12) for move, length in zip(moves, longer, strict=True)]
+        columns: list[Tensor] = [torch.stack(list(one)) for one in (self.gradients, lengths, shares, self.resting)]
+        rows = torch.stack(columns, 1).double().cpu().tolist()
+        return {name: [float(f"{value:.4g}") for value in row] for name, row in zip(self.weights, rows, strict=True)}
