@@ -25,7 +25,7 @@ measuring
 recipe state
 checkpoint
 descent evaluation
-loop monitor report comparison rivals
+loop monitor report comparison rivals slices
 forecast
 preflight
 prove

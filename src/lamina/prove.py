@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from lamina import slices
 from lamina.data.data import Data
 from lamina.data.store import Store
 from lamina.evaluation import Evaluation, evaluate
@@ -71,22 +72,27 @@ def prove(
         part = f" The baselines learned from {100 * len(seen) / len(known):.1f} % of the training examples."
     leaked = _leaked(run, examples) if name == "test" else np.zeros(len(examples), dtype=bool)
     clean, in_words = without_leaks(metrics, found.rows, leaked, groups)
+    first = next(iter(metrics))
+    judged_data = data.take(examples)
+    cut = slices.slices(first, metrics[first], found.rows[first], judged_data, found.targets, facts, groups)
     judged = Judged(network, store, known, rows)
     exhibits = [
         *task.exhibits(found.outputs, found.targets, facts, judged),
+        *slices.exhibit(first, cut),
         *_mistakes(task, facts, data, examples, found),
     ]
     result = {
         "part": name,
         "examples": len(rows),
-        "fingerprint": data.take(examples).fingerprint(),
+        "fingerprint": judged_data.fingerprint(),
         "scores": {key: {**value.to_json(), "better": metrics[key].better} for key, value in own.items()},
         "baselines": {
             rival: {key: value.to_json() for key, value in scores(metrics, observed, groups=groups).items()}
             for rival, observed in rivals.items()
         },
         "without_leaks": clean,
-        "verdict": verdict(metrics, own, found.rows, rivals, groups) + in_words + part,
+        "slices": slices.to_json(cut),
+        "verdict": verdict(metrics, own, found.rows, rivals, groups) + in_words + slices.in_words(first, cut) + part,
         "exhibits": [to_json(exhibit) for exhibit in exhibits],
         "reads": reads,
         "seconds": time.monotonic() - began,
