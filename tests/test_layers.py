@@ -32,6 +32,7 @@ prove
 model
 prepare
 training
+seeds
 answers options terminal
 printing
 generating listing

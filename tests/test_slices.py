@@ -86,3 +86,10 @@ def test_groups_are_slices_and_few_examples_are_none() -> None:
     cuts = found(right, np.empty(EXAMPLES, dtype=object), source.integers(0, 2, EXAMPLES), groups)
     assert "group clinic 3" not in {cut.name for cut in cuts}
     assert "group clinic 2" in {cut.name for cut in cuts if cut.worse}
+
+
+def test_whole_numbers_are_values_and_numbers_of_their_own_no_slices() -> None:
+    source = np.random.default_rng(3)
+    raws = pl.DataFrame({"id": range(EXAMPLES), "rooms": source.integers(1, 5, EXAMPLES).astype(np.float64)})
+    names = {cut.name for cut in found(source.random(EXAMPLES) < 0.8, raws, source.integers(0, 2, EXAMPLES))}
+    assert names == {"class a", "class b", "rooms = 1", "rooms = 2", "rooms = 3", "rooms = 4"}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lamina.records import Step as Step
     from lamina.run import Run as Run
     from lamina.sampling import Sampling as Sampling
+    from lamina.seeds import spread as spread
     from lamina.tasks.task import Task as Task
     from lamina.training import check as check
     from lamina.training import repeat as repeat
@@ -72,6 +73,7 @@ _HOMES = {
     "load": "model",
     "repeat": "training",
     "resume": "training",
+    "spread": "seeds",
     "train": "training",
 }
 

@@ -16,6 +16,7 @@ import typer
 from lamina.errors import LaminaError, OptionError
 from lamina.listing import cache, networks, runs, tasks
 from lamina.options import (
+    Accept,
     Compiled,
     Convolutions,
     DataPath,
@@ -28,6 +29,7 @@ from lamina.options import (
     Precision,
     RunPath,
     Settings,
+    Size,
     Target,
     TaskName,
     Threads,
@@ -94,9 +96,7 @@ def train(
     time_column: Time = None,
     settings: Settings = None,
     network: Annotated[str | None, typer.Option(help="A family; see `lamina networks`.")] = None,
-    size: Annotated[
-        str | None, typer.Option(help="tiny, small, medium or large; chosen by the data otherwise.")
-    ] = None,
+    size: Size = None,
     dropout: Annotated[float | None, typer.Option(help="Share of the features that dropout hides.")] = None,
     weights: Annotated[Path | None, typer.Option(help="A file that a pretrained network starts from.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME-N otherwise.")] = None,
@@ -110,9 +110,8 @@ def train(
     layout: Layout = None,
     convolutions: Convolutions = None,
     compiled: Compiled = None,
-    accept: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="A finding that shall not stop the run.")
-    ] = None,
+    accept: Accept = None,
+    seeds: Annotated[int, typer.Option(help="Trainings with different seeds, whose spread is told.", min=1)] = 1,
     as_json: Json = False,
     *,
     plan: dict[str, Any],
@@ -122,6 +121,7 @@ def train(
     Example: lamina train houses.csv --target price --budget 5m
     """
     from lamina import training
+    from lamina.seeds import spread
     from lamina.terminal import watching
 
     began = time.monotonic()
@@ -147,6 +147,8 @@ def train(
                 execution={"layout": layout, "convolutions": convolutions, "compiled": compiled},
                 accept=accept or (), out=out, watch=watch,
             )  # fmt: skip
+        if seeds > 1:
+            spread(model, seeds, data=data, watch=watch)
     summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json)
 
 

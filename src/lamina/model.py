@@ -290,7 +290,7 @@ def _form(data: Data) -> list[Any]:
 
 def read_data(recipe: Recipe) -> Data:
     """Find the examples of a recipe and split them as it says."""
-    return split.complete(recipe.task.read(recipe.source), recipe.plan.seed, recipe.valid_share, recipe.test_share)
+    return split.complete(recipe.task.read(recipe.source), recipe.splits_by, recipe.valid_share, recipe.test_share)
 
 
 def open_data(recipe: Recipe, facts: Facts, report: Report | None = None) -> tuple[Data, Store]:

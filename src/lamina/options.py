@@ -41,6 +41,8 @@ Device = Annotated[Literal["cpu", "cuda", "mps"] | None, typer.Option(help="The 
 Precision = Annotated[
     Literal["float32", "bfloat16", "bfloat16-weights", "float16"] | None, typer.Option(help="Measured otherwise.")
 ]
+Size = Annotated[str | None, typer.Option(help="tiny, small, medium or large; chosen by the data otherwise.")]
+Accept = Annotated[list[str] | None, typer.Option(metavar="KIND", help="A finding that shall not stop the run.")]
 Threads = Annotated[int | None, typer.Option(help="Of the CPU; measured otherwise.", min=1)]
 Layout = Annotated[
     Literal["channels-last", "channels-first"] | None,

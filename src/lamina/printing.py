@@ -17,6 +17,7 @@ def summary(model: "Model", result: dict[str, Any], part: str, seconds: float, a
 
     page = model.path / "report" / "index.html"
     findings = model.run.findings()
+    seeds = model.run.read("seeds.json") if model.run.has("seeds.json") else None
     if as_json:
         print_json(
             {
@@ -29,12 +30,15 @@ def summary(model: "Model", result: dict[str, Any], part: str, seconds: float, a
                 "baselines": result["baselines"],
                 "findings": [finding.to_json() for finding in findings],
                 "verdict": result["verdict"],
+                "seeds": seeds,
                 "report": str(page),
                 "seconds": round(seconds, 3),
             }
         )  # fmt: skip
         return
     next_step = "lamina generate {}" if model.generates else "lamina predict {} INPUT..."
+    if seeds is not None:
+        result = result | {"seeds": seeds["verdict"]}
     show_summary(model.path, result, part, findings, seconds, next_step)
 
 

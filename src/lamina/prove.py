@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lamina import slices
 from lamina.data.data import Data
+from lamina.data.remembered import recall, remember
 from lamina.data.store import Store
 from lamina.evaluation import Evaluation, evaluate
 from lamina.execution import Execution
@@ -81,10 +82,12 @@ def prove(
         *slices.exhibit(first, cut),
         *_mistakes(task, facts, data, examples, found),
     ]
+    fingerprint = judged_data.fingerprint()
+    others = _other_readers(run, fingerprint, name == "test")
     result = {
         "part": name,
         "examples": len(rows),
-        "fingerprint": judged_data.fingerprint(),
+        "fingerprint": fingerprint,
         "scores": {key: {**value.to_json(), "better": metrics[key].better} for key, value in own.items()},
         "baselines": {
             rival: {key: value.to_json() for key, value in scores(metrics, observed, groups=groups).items()}
@@ -95,13 +98,10 @@ def prove(
         "verdict": verdict(metrics, own, found.rows, rivals, groups) + in_words + slices.in_words(first, cut) + part,
         "exhibits": [to_json(exhibit) for exhibit in exhibits],
         "reads": reads,
+        "other_readers": others,
         "seconds": time.monotonic() - began,
     }
-    tensors = {"outputs": found.outputs} | {f"targets.{key}": tensor for key, tensor in found.targets.items()}
-    tensors |= {f"rows.{key}": observed for key, observed in found.rows.items()}
-    if groups is not None:  # so that a comparison resamples whole groups, too
-        tensors["groups"] = torch.from_numpy(np.unique(groups.astype(str), return_inverse=True)[1])
-    run.write(f"evaluation/{name}.safetensors", save({key: t.contiguous() for key, t in tensors.items()}))
+    run.write(f"evaluation/{name}.safetensors", _kept(found, groups))
     run.write(f"evaluation/{name}.json", result)
     return result
 
@@ -157,6 +157,24 @@ def without_leaks(
         f"{name.replace('_', ' ')} is {number(score.value)} ({number(score.low)} to {number(score.high)})."
     )
     return {"left_out": count, "scores": {key: value.to_json() for key, value in clean.items()}}, said
+
+
+def _kept(found: Evaluation, groups: np.ndarray | None) -> bytes:
+    """What was said of each example, as a safetensors file: a comparison needs it."""
+    tensors = {"outputs": found.outputs} | {f"targets.{key}": tensor for key, tensor in found.targets.items()}
+    tensors |= {f"rows.{key}": observed for key, observed in found.rows.items()}
+    if groups is not None:  # so that a comparison resamples whole groups, too
+        tensors["groups"] = torch.from_numpy(np.unique(groups.astype(str), return_inverse=True)[1])
+    return save({key: tensor.contiguous() for key, tensor in tensors.items()})
+
+
+def _other_readers(run: Run, fingerprint: str, reads: bool) -> int:
+    """How many other runs on this machine are known to have read these examples as their test part; this one is noted, too."""
+    own = str(run.path.resolve())
+    known = {*(recall("readers", fingerprint) or {}).get("runs", [])}
+    if reads:
+        remember("readers", fingerprint, {"runs": sorted(known | {own})})
+    return len(known - {own})
 
 
 def _leaked(run: Run, examples: np.ndarray) -> np.ndarray:

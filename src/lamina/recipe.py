@@ -35,6 +35,13 @@ class Recipe:
     """Kinds of findings that do not stop the run."""
     weights: str | None = None
     """A file of weights from which the network starts, where the user named one."""
+    split_seed: int | None = None
+    """By which the data were split, where that is not the plan's seed."""
+
+    @property
+    def splits_by(self) -> int:
+        """The seed of the split."""
+        return self.plan.seed if self.split_seed is None else self.split_seed
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``recipe.json``."""
@@ -46,6 +53,7 @@ class Recipe:
                 "valid_share": self.valid_share,
                 "test_share": self.test_share,
                 "fingerprint": self.fingerprint,
+                "split_seed": self.split_seed,
             },
             "task": {"name": find.name_of(type(self.task)), "options": asdict(self.task)},
             "network": {"name": self.network, "size": self.size, "dropout": self.dropout, "weights": self.weights},
@@ -76,6 +84,7 @@ class Recipe:
                 data["fingerprint"],
                 tuple(stored.get("accept", ())),
                 network.get("weights"),
+                data.get("split_seed"),
             )
         except (KeyError, TypeError) as error:
             raise RunError(

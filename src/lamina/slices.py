@@ -165,6 +165,10 @@ def _of_column(column: pl.Series) -> Iterator[Cut]:
     missing = column.is_null().to_numpy()
     if missing.any():
         yield f"{column.name} missing", missing
+    if column.dtype.is_float() and (column.drop_nulls() == column.drop_nulls().floor()).all():
+        column = column.cast(pl.Int64, strict=False)
+    if column.dtype.is_integer() and column.n_unique() == len(column):
+        return  # a number of its own for each example tells nothing about kinds of them
     if column.n_unique() <= VALUES + 1 and not column.dtype.is_float():
         values = column.cast(pl.String, strict=False)
         for value in values.drop_nulls().unique().sort():

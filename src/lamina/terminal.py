@@ -134,6 +134,7 @@ def show_summary(
     page = f"{escape(str(path / 'report' / 'index.html'))}   [dim](in {duration(seconds)})[/]"
     lines = {
         "Verdict": escape(result["verdict"]),
+        **({"Seeds": escape(result["seeds"])} if "seeds" in result else {}),
         "Findings": f"{len(findings)}, {warnings} of them warnings or worse",
         "Report": page,
         "Next": next_step.format(escape(shlex.quote(str(path)))),
@@ -142,7 +143,11 @@ def show_summary(
     out.print(scores_table(result, f"Scores on {escape(part)}, {result['examples']:,} examples"))
     out.print()
     for name, text in lines.items():
-        out.print(f"[bold]{name:8}[/] {text}", highlight=False, soft_wrap=name != "Verdict" or not out.is_terminal)
+        out.print(
+            f"[bold]{name:8}[/] {text}",
+            highlight=False,
+            soft_wrap=name not in ("Verdict", "Seeds") or not out.is_terminal,
+        )
 
 
 def scores_table(result: dict[str, Any], title: str) -> Table:

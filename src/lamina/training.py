@@ -146,7 +146,7 @@ def repeat(
         run: whose recipe is followed.
         data: other data; needed when the run was trained on data in memory.
         network: needed when the caller made it.
-        seed: another one.
+        seed: another one; the split stays as it is.
         out: the new run's directory.
         watch: who is told how it goes.
     """
@@ -154,7 +154,7 @@ def repeat(
     if recipe.source.where is None:
         raise RunError("the run was trained on data in memory.", str(run), "Pass the data to this call.")
     if seed is not None:
-        recipe = replace(recipe, plan=replace(recipe.plan, seed=seed))
+        recipe = replace(recipe, split_seed=recipe.splits_by, plan=replace(recipe.plan, seed=seed))
     path, watch = Path(out) if out else free_path(recipe.source.name), watch or Quiet()
     return finish(prepare(recipe, network, None, path, watch, time.monotonic()), watch)
 

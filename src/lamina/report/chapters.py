@@ -36,6 +36,8 @@ def scores(material: Material) -> Json:
         "examples": material.test.get("examples"),
         "reads": material.reads,
         "times": words.times(len(material.reads)),
+        "others": material.test.get("other_readers") or 0,
+        "seeds": sentence(str(material.seeds.get("verdict") or "")),
     }
 
 

@@ -28,6 +28,7 @@ class Material:
     preflight: Json
     test: Json
     """``evaluation/test.json``; empty when the test part was not evaluated."""
+    seeds: Json
     reads: list[Json]
     """Each reading of the test part."""
     prepared: float | None
@@ -101,6 +102,7 @@ def gather(run: Run) -> Material:
         layers=_read(run, "layers.json", {}, problems),
         preflight=_read(run, "preflight.json", {}, problems),
         test=_read(run, "evaluation/test.json", {}, problems),
+        seeds=_read(run, "seeds.json", {}, problems),
         reads=_read(run, "test_reads.json", [], problems),
         prepared=_prepared(by_kind.get("prepared", [])),
         notes=[str(record.get("what", "")) for record in by_kind["note"]],
