@@ -185,3 +185,23 @@ def test_a_rate_beyond_the_limit_is_lowered_or_told(digits: Any) -> None:
     assert found is not None
     assert found.lr is not None
     assert 3e-4 < found.lr < 1.0
+
+
+def test_a_loss_that_holds_a_part_of_itself_constant_is_not_wrong(digits: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Targets may follow the network's own answers: then the outputs' slopes decide."""
+    loss_of = gradients._mean_loss
+
+    def held(made: Trial, network: nn.Module) -> gradients.Measured:
+        value, level = loss_of(made, network)
+        return value * value.detach(), level * level
+
+    monkeypatch.setattr(gradients, "_mean_loss", held)
+    made = trial(digits, Sound)
+    check = gradients.check(made)
+    assert check is not None
+    assert check.finding is None
+    network = made.copy()
+    assert max(gradients._errors(network, lambda: held(made, network)).values()) > 0.2  # the loss alone would mislead
+    wrong = gradients.check(trial(digits, Doubled))
+    assert wrong is not None
+    assert wrong.finding is not None
