@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lamina.report import chapters, gallery, learning, words
 from lamina.report.before import before
+from lamina.report.card import card
 from lamina.report.material import gather
 from lamina.report.speed import speed
 from lamina.report.verdict import verdict
@@ -15,7 +16,7 @@ from lamina.run import Run
 
 
 def write_report(run: Run) -> Path:
-    """Write ``report/index.html`` of a run.
+    """Write ``report/index.html`` of a run, and beside it ``card.md``, a model card.
 
     Args:
         run: any run with a recipe; chapters for which files are absent say what is missing.
@@ -27,6 +28,7 @@ def write_report(run: Run) -> Path:
         RunError: the recipe is absent or damaged.
         TrainingError: the page cannot be written.
     """
+    run.write("report/card.md", card(gather(run)).encode())
     return run.write("report/index.html", render(run).encode())
 
 

@@ -25,6 +25,7 @@ def verdict(material: Material) -> Json:
         "about": [part for part in about if part],
         "sentences": _learned(material) + _proved(material),
         "said": sentence(str(material.test.get("verdict") or "")),
+        "wrong": _wrong(material),
         "alarms": _alarms(material),
         "tiles": _tiles(material),
     }
@@ -74,6 +75,18 @@ def _proved(material: Material) -> list[str]:
     name, base = baseline
     sentences[0] += f"; the best baseline, {words.title(name)}, reaches {with_interval(base)}."
     return [*sentences, _STANDING[standing(score, base, material.lower(metric))][1]]
+
+
+def _wrong(material: Material) -> list[str]:
+    """What is wrong by the gravest findings, and what to do next."""
+    if material.end is None:
+        return []  # the alarm says what to do
+    grave = sorted((found for found in material.findings if found.severity != "note"), key=lambda one: one.severity)
+    if not grave:
+        return ["No check before, during or after the training gave a warning."]
+    count = words.count(len(grave), "check gave a warning", "checks gave a warning")
+    first = f"{grave[0].what} What to do next: {grave[0].remedy}"
+    return [f"{sentence(count)}{'; the first' if len(grave) > 1 else ''}: {first}"]
 
 
 _STANDING = {
