@@ -32,7 +32,7 @@ prove
 model
 prepare
 training
-seeds
+seeds advise
 answers options terminal
 printing
 generating listing

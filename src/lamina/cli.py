@@ -36,6 +36,7 @@ from lamina.options import (
     Time,
     Version,
     corrected,
+    seconds_of,
     settings_of,
     with_plan,
     with_sampling,
@@ -278,6 +279,34 @@ def explain(run: RunPath, as_json: Json = False) -> None:
         return
     show("layers", [{**row, "shape": " × ".join(map(str, row["shape"]))} for row in layers["rows"]], False)
     typer.echo(f"{layers['parameters']:,} parameters, {layers['flops']:,} operations for one example")
+
+
+@app.command()
+def advise(
+    run: RunPath,
+    budget: Annotated[str | None, typer.Option(help="For all trials; each as long as RUN otherwise.")] = None,
+    trials: Annotated[int, typer.Option(help="Remedies that are tried, at most.", min=1)] = 6,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Train anew by the best recipe, if one is proved better.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The new run's directory; runs/NAME-N otherwise.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Try remedies for what was found in a RUN, and rank them by the validation score.
+
+    Example: lamina advise runs/flowers-1 --budget 10m
+    """
+    from lamina import advise as advice
+    from lamina.terminal import watching
+
+    seconds = None if budget is None else seconds_of(budget)
+    with watching(as_json) as watch:
+        found = advice.advise(run, budget=seconds, trials=trials, apply=apply, out=out, watch=watch)
+    if as_json:
+        print_json({"run": str(run), **found})
+        return
+    show("tried", advice.table(found), False)
+    typer.echo(found["verdict"])
 
 
 @app.command()

@@ -4,7 +4,7 @@ Both are the same metric on examples as they are (no augmentation, no dropout), 
 over a window of epochs, since the best single epoch is mostly a lucky one; the best window is compared with the last one.
 The rise must exceed 2 %, and four standard errors of such a difference, where the noise of an epoch is its distance from
 the line between its neighbours: four, since the question is asked anew after each epoch. The training loss must have
-fallen by as much.
+fallen by as much. Of several players no curve needs to fall, and nothing is said.
 """
 
 import math
@@ -24,7 +24,7 @@ def find(history: History) -> Finding | None:
     """Say since which epoch the network overfits, and what it costs."""
     name = history.falling()
     window = max(FEWEST, round(SHARE * len(history.epochs)))
-    if name is None or len(history.epochs) < 2 * window:
+    if name is None or len(history.epochs) < 2 * window or not history.alone:
         return None
     valid = [epoch.valid[name] for epoch in history.epochs]
     train = [epoch.train[name] for epoch in history.epochs]

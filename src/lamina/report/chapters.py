@@ -142,6 +142,27 @@ def findings(material: Material) -> list[Json]:
     ]
 
 
+def advice(material: Material) -> Json:
+    """The remedies that were tried, the best first, and what that means."""
+    tried = material.advice.get("tried") or []
+    rows = [
+        [
+            words.title(str(row.get("remedy", ""))),
+            str(row.get("change", "")),
+            words.number(row.get("value")),
+            f"{words.number(row.get('difference'))} ({words.number(row.get('low'))} to {words.number(row.get('high'))})",
+            words.number(row.get("p")),
+            "proved" if row.get("helps") else "",
+        ]
+        for row in tried
+    ]
+    return {
+        "rows": rows,
+        "metric": words.metric_name(str(material.advice.get("metric") or "")),
+        "verdict": sentence(str(material.advice.get("verdict") or "")),
+    }
+
+
 def repeat(material: Material) -> Json:
     """The commands, the recipe and the environment."""
     run = shlex.quote(str(material.path))

@@ -29,6 +29,7 @@ class Material:
     test: Json
     """``evaluation/test.json``; empty when the test part was not evaluated."""
     seeds: Json
+    advice: Json
     reads: list[Json]
     """Each reading of the test part."""
     prepared: float | None
@@ -103,6 +104,7 @@ def gather(run: Run) -> Material:
         preflight=_read(run, "preflight.json", {}, problems),
         test=_read(run, "evaluation/test.json", {}, problems),
         seeds=_read(run, "seeds.json", {}, problems),
+        advice=_read(run, "advice.json", {}, problems),
         reads=_read(run, "test_reads.json", [], problems),
         prepared=_prepared(by_kind.get("prepared", [])),
         notes=[str(record.get("what", "")) for record in by_kind["note"]],

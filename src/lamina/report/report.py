@@ -60,6 +60,7 @@ def render(run: Run) -> str:
         network=chapters.network(material),
         speed=speed(material),
         findings=chapters.findings(material),
+        advice=chapters.advice(material),
         repeat=chapters.repeat(material),
         lamina=str(material.recipe.get("lamina") or ""),
     )
