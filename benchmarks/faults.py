@@ -19,6 +19,7 @@ import polars as pl
 from PIL import Image
 from sklearn import datasets
 
+from benchmarks import training_faults
 from lamina.audit.audit import audit
 from lamina.data.data import Data, Source
 from lamina.data.idx import idx
@@ -208,7 +209,7 @@ def _once(fault: Fault, data: Data, seed: int) -> tuple[bool, float | None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fashion", type=Path, help="a folder of IDX files")
-    page = run(parser.parse_args().fashion)
+    page = run(parser.parse_args().fashion) + training_faults.page()
     (ROOT / "docs" / "faults.md").write_text(page, encoding="utf-8")
 
 

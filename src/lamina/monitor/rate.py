@@ -50,18 +50,17 @@ def _rising(history: History) -> Finding | None:
     steps = history.steps
     if len(steps) < 2 * RECORDS or steps[-1].t < 2 * EARLY or len(steps[0].loss) > 1:
         return None
-    losses = [next(iter(step.loss.values())) for step in steps]
-    latest = losses[-RECORDS:]
-    if not all(map(math.isfinite, losses)):
+    first, *latest = (next(iter(step.loss.values())) for step in (steps[0], *steps[-RECORDS:]))
+    if not all(map(math.isfinite, (first, *latest))):
         return None
     now, error = statistics.fmean(latest), statistics.stdev(latest) / math.sqrt(RECORDS)
-    if now - ERRORS * error <= losses[0] + RISE * abs(losses[0]):
+    if now - ERRORS * error <= first + RISE * abs(first):
         return None
     return _high(
-        f"The training loss rose: {losses[0]:.4g} in the first steps, {now:.4g} by step {steps[-1].step}.",
+        f"The training loss rose: {first:.4g} in the first steps, {now:.4g} by step {steps[-1].step}.",
         steps[-1].step,
         steps[-1].lr,
-        {"first": losses[0], "now": now},
+        {"first": first, "now": now},
     )
 
 
@@ -73,16 +72,19 @@ def _high(what: str, step: int, lr: float, evidence: dict[str, float]) -> Findin
 
 
 def _short(history: History) -> Finding | None:
-    inspected = [step for step in history.steps if step.layers]
-    if len(inspected) < RECORDS or history.steps[-1].t < HALF:
+    steps = history.steps
+    if len(steps) < RECORDS or not steps[-2].t < HALF <= steps[-1].t:  # asked once: all steps are gone through
         return None
-    last = history.steps[-1]
+    inspected = [step for step in steps if step.layers]
+    if len(inspected) < RECORDS:
+        return None
+    last = steps[-1]
     usual: dict[str, float] = {}
     for step in inspected:
         for name, row in step.layers.items():
             usual[name] = usual.get(name, 0.0) + row[2] / len(inspected)
-    steps = last.step / last.t  # in the whole budget
-    most = max(usual.values(), default=0.0) * steps
+    planned = last.step / last.t  # in the whole budget
+    most = max(usual.values(), default=0.0) * planned
     if not 0 < most < SHORT:
         return None
     return Finding(
@@ -92,5 +94,5 @@ def _short(history: History) -> Finding | None:
         "The learning rate is too low.",
         "Raise the learning rate: --lr, ten times what it is.",
         (f"step {last.step}",),
-        evidence={"path": most, "steps": steps},
+        evidence={"path": most, "steps": planned},
     )

@@ -21,10 +21,12 @@ TIMES = 3.0
 
 def find(history: History) -> Finding | None:
     """Name the step whose loss stands out."""
-    known = [step for step in history.steps if step.highest is not None and math.isfinite(step.highest[1])]
+    known = [
+        step for step in history.steps[-WINDOW - 1 :] if step.highest is not None and math.isfinite(step.highest[1])
+    ]
     if len(known) <= FEWEST or known[-1] is not history.steps[-1]:
         return None
-    *before, last = (step.highest[1] for step in known[-WINDOW - 1 :] if step.highest is not None)
+    *before, last = (step.highest[1] for step in known if step.highest is not None)
     middle = statistics.median(before)
     deviation = 1.4826 * statistics.median(abs(loss - middle) for loss in before)
     if last <= middle + DEVIATIONS * deviation or last <= TIMES * abs(middle):

@@ -4,9 +4,9 @@
 hardly any of them at all. A layer whose change stays below that at ``RECORDS`` inspected steps in a row, while the learning
 rate is not small and another layer moves, has no part in what is learned.
 
-*Exploding.* The gradient's length is compared with its median so far. Its logarithm is what is roughly normal, so the bound
-is ``DEVIATIONS`` of its (robust) deviations, and a factor of ``TIMES`` at least; ``RUN`` records in a row must lie beyond
-it, since single long gradients are what clipping is for. Where gradients are clipped nothing is said.
+*Exploding.* The gradient's length is compared with its median over the last records. Its logarithm is what is roughly
+normal, so the bound is ``DEVIATIONS`` of its (robust) deviations, and a factor of ``TIMES`` at least; ``RUN`` records in a
+row must lie beyond it, since single long gradients are what clipping is for. Where gradients are clipped nothing is said.
 """
 
 import math
@@ -19,7 +19,7 @@ ROUNDED = 2.0**-24
 RECORDS = 5
 RATE = 0.05  # of the highest learning rate so far, above which a step should be felt
 EARLY = 0.05  # of the budget
-FEWEST = 20  # records for a median
+FEWEST, WINDOW = 20, 200  # records for a median, at least and at most
 DEVIATIONS = 6.0
 TIMES = 10.0
 RUN = 3
@@ -31,7 +31,8 @@ def find(history: History) -> Finding | None:
 
 
 def _vanishing(history: History) -> Finding | None:
-    highest = max((step.lr for step in history.steps), default=0.0)
+    every = max(1, len(history.steps) // WINDOW)
+    highest = max((step.lr for step in history.steps[::every]), default=0.0)
     latest = [step for step in history.steps[-RECORDS:] if step.layers and step.t >= EARLY and step.lr > RATE * highest]
     if len(latest) < RECORDS:
         return None
@@ -52,7 +53,7 @@ def _vanishing(history: History) -> Finding | None:
 
 
 def _exploding(history: History) -> Finding | None:
-    norms = [step.gradient_norm for step in history.steps]
+    norms = [step.gradient_norm for step in history.steps[-WINDOW - RUN :]]
     if history.clip is not None or len(norms) < FEWEST + RUN or not all(map(math.isfinite, norms)) or min(norms) <= 0:
         return None
     before, latest = [math.log(norm) for norm in norms[:-RUN]], norms[-RUN:]
