@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -135,3 +136,49 @@ def test_a_full_disk_is_foreseen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     finding = disk_short(forecast, tmp_path / "runs" / "new")
     assert finding is not None
     assert (finding.kind, finding.where) == ("disk.short", (str(tmp_path),))
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A table with its own parts; every fourth row of the test part is a row of the training part."""
+    source = np.random.default_rng(0)
+    numbers = source.normal(size=(400, 2))
+    part = np.array(["train"] * 280 + ["valid"] * 60 + ["test"] * 60)
+    numbers[340::4] = numbers[:15]
+    numbers[20] = numbers[21]
+    answers = np.where(numbers[:, 0] > 0, "yes", "no")
+    folder = tmp_path / "copied"
+    folder.mkdir()
+    for name in ("train", "valid", "test"):
+        rows = part == name
+        table = pl.DataFrame({"a": numbers[rows, 0], "b": numbers[rows, 1], "answer": answers[rows]})
+        table.write_csv(folder / f"{name}.csv")
+    return folder
+
+
+def test_copies_are_left_out_of_training_and_never_of_the_test_part(copied: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"target": "answer", "epochs": 1, "threads": 1, "precision": "float32"}
+    plain = training.train(copied, **given, out=tmp_path / "plain")
+    fixed = training.train(copied, **given, fix=["leak.duplicate"], out=tmp_path / "fixed")
+    counts = [model.run.read("recipe.json")["data"]["counts"] for model in (plain, fixed)]
+    assert counts[0] == {"train": 280, "valid": 60, "test": 60}
+    assert counts[1] == {"train": 265, "valid": 60, "test": 60}
+    assert fixed.recipe.left_out == tuple(range(15))
+    proofs = [model.run.read("evaluation/test.json") for model in (plain, fixed)]
+    assert proofs[0]["fingerprint"] == proofs[1]["fingerprint"]
+    assert proofs[0]["without_leaks"]["left_out"] == 15
+    assert proofs[1]["without_leaks"] == {}  # nothing of the test part is known any more
+    (told,) = [finding for finding in fixed.run.findings() if finding.kind == "leak.duplicate"]
+    assert (told.severity, told.count) == ("note", 15)
+    notes = [str(record["what"]) for record in fixed.run.records("note")]
+    assert any("Left out: 15 of the train part, 0 of the valid part (15 by leak.duplicate)" in note for note in notes)
+    again = training.repeat(fixed.path, out=tmp_path / "again")
+    assert again.recipe.left_out == fixed.recipe.left_out
+    assert training.resume(fixed.path).recipe.left_out == fixed.recipe.left_out
+    every = training.train(copied, **given, fix=["all"], out=tmp_path / "every")
+    assert set(every.recipe.left_out) >= {*range(15), 21}
+
+
+def test_a_kind_that_leaves_nothing_out_is_refused(copied: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"leak.duplicate"):
+        training.train(copied, target="answer", epochs=1, fix=["leak.duplicates"], out=tmp_path / "run")

@@ -21,6 +21,7 @@ from lamina.options import (
     Convolutions,
     DataPath,
     Device,
+    Fix,
     Group,
     Json,
     Layout,
@@ -112,6 +113,7 @@ def train(
     convolutions: Convolutions = None,
     compiled: Compiled = None,
     accept: Accept = None,
+    fix: Fix = None,
     seeds: Annotated[int, typer.Option(help="Trainings with different seeds, whose spread is told.", min=1)] = 1,
     as_json: Json = False,
     *,
@@ -129,7 +131,7 @@ def train(
     decided = plan | {
         "task": task, "target": target, "group": group, "time": time_column, "set": settings, "network": network,
         "size": size, "dropout": dropout, "weights": weights, "device": device, "precision": precision, "threads": threads,
-        "layout": layout, "convolutions": convolutions, "compile": compiled,
+        "layout": layout, "convolutions": convolutions, "compile": compiled, "fix": fix,
     }  # fmt: skip
     with watching(as_json) as watch:
         if resume is not None:
@@ -146,7 +148,7 @@ def train(
                 network=network, size=size, dropout=dropout, weights=weights, plan=plan, seed=plan.get("seed", 0),
                 valid_share=valid_share, test_share=test_share, device=device, precision=precision, threads=threads,
                 execution={"layout": layout, "convolutions": convolutions, "compiled": compiled},
-                accept=accept or (), out=out, watch=watch,
+                accept=accept or (), fix=fix or (), out=out, watch=watch,
             )  # fmt: skip
         if seeds > 1:
             spread(model, seeds, data=data, watch=watch)

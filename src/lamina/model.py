@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +32,7 @@ from lamina.run import FORMAT, Run, to_json_text
 from lamina.sampling import Sampling
 from lamina.tasks.task import Answer, Facts, Piece, Task
 
+OUT = "out"  # the part of examples that are left out
 AT_ONCE = 512  # examples that predict encodes together
 
 
@@ -290,7 +291,15 @@ def _form(data: Data) -> list[Any]:
 
 def read_data(recipe: Recipe) -> Data:
     """Find the examples of a recipe and split them as it says."""
-    return split.complete(recipe.task.read(recipe.source), recipe.splits_by, recipe.valid_share, recipe.test_share)
+    data = split.complete(recipe.task.read(recipe.source), recipe.splits_by, recipe.valid_share, recipe.test_share)
+    return without(data, np.array(recipe.left_out, dtype=np.int64)) if recipe.left_out else data
+
+
+def without(data: Data, rows: np.ndarray) -> Data:
+    """The data with some examples in no part; those of the test part stay, so that scores remain comparable."""
+    part = data.part.astype("<U5")
+    part[rows[part[rows] != "test"]] = OUT
+    return replace(data, part=part)
 
 
 def open_data(recipe: Recipe, facts: Facts, report: Report | None = None) -> tuple[Data, Store]:

@@ -43,6 +43,10 @@ Precision = Annotated[
 ]
 Size = Annotated[str | None, typer.Option(help="tiny, small, medium or large; chosen by the data otherwise.")]
 Accept = Annotated[list[str] | None, typer.Option(metavar="KIND", help="A finding that shall not stop the run.")]
+Fix = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KIND", help="Leave out the examples that findings of this kind name; or all."),
+]
 Threads = Annotated[int | None, typer.Option(help="Of the CPU; measured otherwise.", min=1)]
 Layout = Annotated[
     Literal["channels-last", "channels-first"] | None,

@@ -25,12 +25,12 @@ from lamina.data.feed import Feed
 from lamina.data.pictures import sheet
 from lamina.data.store import Store
 from lamina.environment import environment
-from lamina.errors import DataError, LaminaError, OptionError, RunError, TrainingError
+from lamina.errors import DataError, LaminaError, OptionError, RunError, TrainingError, unknown
 from lamina.findings import Finding
 from lamina.layers.summary import summarise
 from lamina.machine import gemm_peak
 from lamina.measuring import Choice, choose
-from lamina.model import build, encoded, family_of, learned, open_data, read_data
+from lamina.model import OUT, build, encoded, family_of, learned, open_data, read_data, without
 from lamina.plan import Plan
 from lamina.preflight.preflight import Flight, fly
 from lamina.preflight.trial import Chooser, Trial
@@ -42,6 +42,10 @@ from lamina.writing import number
 
 DEFAULT_SECONDS = 600.0  # that training takes at most when neither epochs nor a budget are given
 FEWEST_EPOCHS = 3  # even then
+REMOVABLE = (
+    "duplicate.near", "duplicate.within", "label.conflict", "label.suspect", "leak.duplicate", "leak.near_duplicate",
+    "picture.blank",
+)  # fmt: skip
 PICTURED = 24  # training examples in the picture of what the network sees
 
 
@@ -123,7 +127,8 @@ def prepare(
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError("something is there already.", str(path), "Name another directory with --out, or --resume it.")
     data, facts, store, findings = look(recipe, watch)
-    recipe = replace(recipe, fingerprint=data.fingerprint())
+    out = tuple(np.flatnonzero(data.part == OUT).tolist())
+    recipe = replace(recipe, fingerprint=data.fingerprint(), left_out=out)
     stop_at(findings, recipe.accept)
     choice = None
     if wishes is not None:
@@ -164,6 +169,9 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
     findings = audited(data, partial(watch.progress, "auditing"))
     for finding in findings:
         watch.find(finding)
+    if recipe.fix and not recipe.left_out:  # a recipe that is repeated leaves out the same ones
+        data, findings, said = mended(data, findings, recipe.fix)
+        watch.say(said)
     facts = learned(recipe.task, data)
     for note in facts.get("notes", []):
         watch.say(note)
@@ -173,6 +181,39 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
         findings.append(corrupt(store.failures, len(data)))
         watch.find(findings[-1])
     return data, facts, store, findings
+
+
+def mended(data: Data, findings: list[Finding], kinds: Sequence[str]) -> tuple[Data, list[Finding], str]:
+    """Leave the examples out of training and validation that findings of some kinds name, or of "all"; and say so. A finding that
+    was mended is a note.
+
+    The files stay as they are. Raises OptionError for a kind that can not be mended so.
+    """
+    known = {finding.kind for finding in findings if finding.evidence.get("removable")}
+    for kind in kinds:
+        if kind != "all" and kind not in REMOVABLE:
+            raise unknown("kind of finding that leaves examples out", kind, (*REMOVABLE, "all"))
+    wanted = known if "all" in kinds else known & set(kinds)
+    left = {
+        kind: {row for found in findings if found.kind == kind for row in found.evidence["removable"]}
+        for kind in sorted(wanted)
+    }
+    rows = np.array(sorted(set().union(*left.values())), dtype=np.int64)
+    before, after = data.counts(), without(data, rows).counts()
+    gone = ", ".join(f"{before[part] - after[part]:,} of the {part} part" for part in ("train", "valid"))
+    told = ", ".join(f"{len(named):,} by {kind}" for kind, named in left.items())
+    if not len(rows):
+        return data, findings, "Nothing was left out: no finding of the kinds that were named has examples."
+    mend = f"Left out: {gone} ({told}). The files stay as they are."
+    told_so = [_mended(finding) if finding.kind in wanted else finding for finding in findings]
+    return replace(without(data, rows), notes=(*data.notes, mend)), told_so, mend
+
+
+def _mended(finding: Finding) -> Finding:
+    """As a note; the proof has nothing to leave out for it any more."""
+    evidence = {name: value for name, value in finding.evidence.items() if name not in ("indices", "removable")}
+    what = f"{finding.what} What could be left out of training and validation was."
+    return replace(finding, severity="note", what=what, evidence=evidence)
 
 
 def stop_at(findings: Sequence[Finding], accept: Sequence[str], error: type[LaminaError] = DataError) -> None:

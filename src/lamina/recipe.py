@@ -35,6 +35,10 @@ class Recipe:
     """Kinds of findings that do not stop the run."""
     weights: str | None = None
     """A file of weights from which the network starts, where the user named one."""
+    fix: tuple[str, ...] = ()
+    """Kinds of findings whose examples are left out of the training and validation part."""
+    left_out: tuple[int, ...] = ()
+    """Examples that were left out for that, by their place in the data."""
     split_seed: int | None = None
     """By which the data were split, where that is not the plan's seed."""
 
@@ -60,6 +64,8 @@ class Recipe:
             "plan": asdict(self.plan),
             "execution": self.execution.to_json(),
             "accept": list(self.accept),
+            "fix": list(self.fix),
+            "left_out": list(self.left_out),
         }
 
     @classmethod
@@ -84,6 +90,8 @@ class Recipe:
                 data["fingerprint"],
                 tuple(stored.get("accept", ())),
                 network.get("weights"),
+                tuple(stored.get("fix", ())),
+                tuple(stored.get("left_out", ())),
                 data.get("split_seed"),
             )
         except (KeyError, TypeError) as error:

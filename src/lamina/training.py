@@ -65,6 +65,7 @@ def train(
     threads: int | None = None,
     execution: dict[str, Any] | None = None,
     accept: Sequence[str] = (),
+    fix: Sequence[str] = (),
     out: Path | str | None = None,
     watch: Watch | None = None,
 ) -> Model:
@@ -95,6 +96,7 @@ def train(
         execution: other fields of the Execution that shall not be measured: ``layout``, ``convolutions``,
             ``compiled``.
         accept: kinds of findings that shall not stop the run.
+        fix: kinds of findings whose examples are left out of training and validation; "all" for each that names some.
         out: the run's directory; ``runs/NAME-N`` when not given.
         watch: who is told how it goes.
 
@@ -124,7 +126,7 @@ def train(
     recipe = Recipe(
         source, chosen, name, size or "", dropout, changed(Plan(), {"seed": asked["seed"]}),
         Execution(device or default_device()), valid_share, test_share, accept=tuple(accept),
-        weights=None if weights is None else str(weights),
+        weights=None if weights is None else str(weights), fix=tuple(fix),
     )  # fmt: skip
     wishes = Wishes(asked, ways)
     prepared = prepare(recipe, own, wishes, Path(out) if out else free_path(source.name), watch, began)
@@ -151,6 +153,8 @@ def repeat(
         watch: who is told how it goes.
     """
     recipe = Recipe.of(Run.open(run), data)
+    if data is not None:
+        recipe = replace(recipe, left_out=())  # of other examples
     if recipe.source.where is None:
         raise RunError("the run was trained on data in memory.", str(run), "Pass the data to this call.")
     if seed is not None:

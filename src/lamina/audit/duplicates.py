@@ -12,6 +12,7 @@ import polars as pl
 from lamina.data.data import Data
 from lamina.findings import Finding
 
+MOST_NAMED = 10_000  # rows of the data that the evidence names
 _NOTABLE = 0.01
 """Share of a part from which duplicates weigh."""
 _LONGEST = 60  # characters of an answer that a finding quotes
@@ -43,6 +44,7 @@ def _within(data: Data, part: str) -> Iterator[Finding]:
         return
     names = [f"{data.where[members[first[group]]]} ({counts[group]} times)" for group in repeated[:20]]
     share = extra / len(members)
+    copies = np.setdiff1d(members, members[first])
     yield Finding(
         "duplicate.within",
         "warning" if share >= _NOTABLE else "note",
@@ -50,7 +52,13 @@ def _within(data: Data, part: str) -> Iterator[Finding]:
         "Remove the copies, unless they are meant to weigh more.",
         where=tuple(names),
         count=extra,
-        evidence={"part": part, "repeated": len(repeated), "extra": extra, "share": round(share, 4)},
+        evidence={
+            "part": part,
+            "repeated": len(repeated),
+            "extra": extra,
+            "share": round(share, 4),
+            "removable": copies[:MOST_NAMED].tolist(),
+        },
     )
 
 
@@ -61,10 +69,12 @@ def _conflicts(data: Data) -> Iterator[Finding]:
     digests, answers = data.digests[order], [str(answer) for answer in data.answers[order]]
     starts = np.flatnonzero(np.r_[True, digests[1:] != digests[:-1]])
     found, examples = [], 0
+    torn: list[int] = []
     for start, stop in zip(starts, np.r_[starts[1:], len(digests)], strict=True):
         if stop - start > 1 and len(set(answers[start:stop])) > 1:
             rows = order[start:stop]
             examples += len(rows)
+            torn += rows.tolist()
             found.append(" = ".join(f"{data.where[row]}{_quoted(data, row)}" for row in rows[:4]))
     if found:
         share = examples / len(data)
@@ -75,7 +85,12 @@ def _conflicts(data: Data) -> Iterator[Finding]:
             "Decide which answer is right and remove the others.",
             where=tuple(found[:20]),
             count=len(found),
-            evidence={"contents": len(found), "examples": examples, "share": round(share, 5)},
+            evidence={
+                "contents": len(found),
+                "examples": examples,
+                "share": round(share, 5),
+                "removable": torn[:MOST_NAMED],
+            },
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from lamina.audit.duplicates import MOST_NAMED
 from lamina.data.columns import apply, learn
 from lamina.data.data import Data
 from lamina.data.tables import columns_of
@@ -68,6 +69,7 @@ def find(data: Data) -> Iterator[Finding]:
             "share": round(share, 4),
             "agreement": round(agreement, 4),
             "indices": rows[suspects[:1000]].tolist(),
+            "removable": rows[suspects[:MOST_NAMED]].tolist(),
             "margins": margin[:20].round(3).tolist(),
         },
     )

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lamina.audit.duplicates import coincidence_is_likely
+from lamina.audit.duplicates import MOST_NAMED, coincidence_is_likely
 from lamina.data.data import Data
 from lamina.findings import Finding
 
-MOST_NAMED = 10_000  # rows of the data that the evidence names; the proof leaves them out
 _NOTABLE = 0.01
 """Share of a part from which a leak moves its score."""
 
@@ -44,5 +43,12 @@ def find(data: Data) -> Iterator[Finding]:
                 "examples": len(members),
                 "share": round(share, 4),
                 "indices": leaked[:MOST_NAMED].tolist(),
+                "removable": _copies(data, members, sources)[:MOST_NAMED].tolist(),
             },
         )
+
+
+def _copies(data: Data, members: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """The examples of the other parts that are in this one, too: leaving them out of these mends the leak."""
+    found: np.ndarray = sources[np.isin(data.digests[sources], data.digests[members])]
+    return found

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from lamina.audit.leaks import MOST_NAMED
+from lamina.audit.duplicates import MOST_NAMED
 from lamina.data.data import Data
 from lamina.data.thumbnails import pictured, thumbnails
 from lamina.findings import Finding
@@ -104,7 +104,7 @@ def reported(data: Data, pairs: np.ndarray) -> Iterator[Finding]:
             f"Look at them; remove copies from one of the parts, they make the {part} score too good.",
             where=tuple(f"{data.where[twin]} ~ {data.where[row]}" for row, twin in twins[once[:20]]),
             count=len(leaked),
-            evidence=_evidence(part, leaked, of),
+            evidence=_evidence(part, leaked, of, np.unique(twins[:, 1])),
         )
     for part in data.counts():
         inside = pairs[(first == part) & (second == part)]
@@ -120,13 +120,14 @@ def reported(data: Data, pairs: np.ndarray) -> Iterator[Finding]:
             "Look at them; remove the copies, unless they are meant to weigh more.",
             where=tuple(f"{data.where[row]} ~ {data.where[twin]}" for row, twin in inside[:20]),
             count=len(repeated),
-            evidence=_evidence(part, repeated, of),
+            evidence=_evidence(part, repeated, of, repeated),
         )
 
 
-def _evidence(part: str, rows: np.ndarray, of: int) -> dict[str, object]:
+def _evidence(part: str, rows: np.ndarray, of: int, copies: np.ndarray) -> dict[str, object]:
     share = round(len(rows) / of, 4)
-    return {"part": part, "near": len(rows), "examples": of, "share": share, "indices": rows[:MOST_NAMED].tolist()}
+    named = {"indices": rows[:MOST_NAMED].tolist(), "removable": copies[:MOST_NAMED].tolist()}
+    return {"part": part, "near": len(rows), "examples": of, "share": share, **named}
 
 
 def _neighbours(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

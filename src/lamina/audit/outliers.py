@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from lamina.audit.duplicates import MOST_NAMED
 from lamina.data.data import Data
 from lamina.data.tables import columns_of
 from lamina.data.thumbnails import pictured, thumbnails
@@ -44,7 +45,7 @@ def _blank(data: Data) -> Iterator[Finding]:
             "Look at them, and remove those that are broken.",
             where=tuple(map(str, data.where[blank[:20]])),
             count=len(blank),
-            evidence={"blank": len(blank), "share": round(share, 4)},
+            evidence={"blank": len(blank), "share": round(share, 4), "removable": blank[:MOST_NAMED].tolist()},
         )
 
 
