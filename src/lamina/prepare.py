@@ -184,8 +184,8 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
 
 
 def mended(data: Data, findings: list[Finding], kinds: Sequence[str]) -> tuple[Data, list[Finding], str]:
-    """Leave the examples out of training and validation that findings of some kinds name, or of "all"; and say so. A finding that
-    was mended is a note.
+    """Leave the examples out of training and validation that findings of some kinds name, or of "all"; and say so. What was
+    mended becomes a note.
 
     The files stay as they are. Raises OptionError for a kind that can not be mended so.
     """
