@@ -32,10 +32,11 @@ prove
 model
 prepare
 training
-seeds advise
+seeds advise attribution
+explanation
 answers options terminal
 printing
-generating listing
+generating listing explaining
 cli
 """
 """From the ground up; a folder stands for its files, which may import one another."""

@@ -268,19 +268,24 @@ def compare(first: RunPath, second: RunPath, as_json: Json = False) -> None:
 
 
 @app.command()
-def explain(run: RunPath, as_json: Json = False) -> None:
-    """Show the layers of a RUN's network: output shapes, parameters, arithmetic.
+def explain(
+    run: RunPath,
+    inputs: Annotated[
+        list[str] | None, typer.Argument(metavar="[INPUT...]", help="Pictures or a table.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A .html page that shows it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what in INPUTs made their answers; without any, show the layers of a RUN's network.
 
-    Example: lamina explain runs/flowers-1
+    Example: lamina explain runs/flowers-1 new/rose.jpg --out why.html
     """
-    from lamina.run import Run
+    from lamina import explaining
 
-    layers = Run.open(run).read("layers.json")
-    if as_json:
-        print_json({"run": str(run), **layers})
-        return
-    show("layers", [{**row, "shape": " × ".join(map(str, row["shape"]))} for row in layers["rows"]], False)
-    typer.echo(f"{layers['parameters']:,} parameters, {layers['flops']:,} operations for one example")
+    if inputs:
+        explaining.inputs(run, inputs, out, as_json)
+    else:
+        explaining.layers(run, as_json)
 
 
 @app.command()

@@ -158,6 +158,7 @@ class LogLoss(Metric):
     """Mean negative logarithm of the probability that was given to the true class, in nats."""
 
     better = "lower"
+    graded = True
 
     def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
         """(batch, 1): the loss of each example."""

@@ -39,6 +39,7 @@ class Perplexity(Ratio):
     """exp of the mean negative log-likelihood per token: among how many equally likely tokens the model chooses."""
 
     better = "lower"
+    graded = True
 
     def __init__(self) -> None:
         super().__init__(NATS, TOKENS)
@@ -52,6 +53,7 @@ class NatsPerToken(Ratio):
     """The mean negative log-likelihood per token."""
 
     better = "lower"
+    graded = True
 
     def __init__(self) -> None:
         super().__init__(NATS, TOKENS)
@@ -68,6 +70,7 @@ class BitsPerByte(Ratio):
     """
 
     better = "lower"
+    graded = True
 
     def __init__(self) -> None:
         super().__init__(NATS, BYTES)

@@ -41,6 +41,8 @@ class Metric(ABC):
     """Which direction is good."""
     share: bool = False
     """Whether the value is the share of examples that have a property (then an all-or-none result has an interval)."""
+    graded: bool = False
+    """Whether a sure wrong answer costs more than an unsure one: then the value of an untrained network means something."""
     drifts: bool = False
     """Whether a resample, which has fewer different examples than the sample, has a worse value on average: then the interval
     is moved back by as much (the bias correction of Efron & Tibshirani 1993, section 10.4)."""

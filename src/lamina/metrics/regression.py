@@ -30,6 +30,7 @@ class RMSE(Metric):
     """Root of the mean squared error, in the target's unit."""
 
     better = "lower"
+    graded = True
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
@@ -47,6 +48,7 @@ class MAE(Metric):
     """Mean absolute error, in the target's unit."""
 
     better = "lower"
+    graded = True
 
     def __init__(self, scale: float) -> None:
         self.scale = scale
@@ -86,6 +88,7 @@ class MSE(Metric):
     """Mean squared error, in the square of the target's unit."""
 
     better = "lower"
+    graded = True
 
     def __init__(self, scale: float) -> None:
         self.scale = scale

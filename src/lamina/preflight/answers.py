@@ -3,8 +3,8 @@
 A network that has seen no example should answer as the trivial baseline does, which knows only how often each answer occurs:
 with classes that are equally frequent its cross-entropy is the logarithm of their number. A network whose first answers are
 wrong *and sure* has a much larger loss; it spends its first steps on unlearning them, and a rate at which it can is too low
-or too high for the rest. Freshly drawn weights may miss by some tenths; ``TIMES`` the trivial loss is no chance. All metrics
-of which less is better must say so, since some, such as perplexity, grow exponentially with the loss.
+or too high for the rest. Freshly drawn weights may miss by some tenths; ``TIMES`` the trivial loss is no chance. All such metrics
+must say so, since some, such as perplexity, grow exponentially with the loss; counts of mistakes tell nothing here.
 """
 
 import math
@@ -33,11 +33,7 @@ def check(trial: Trial) -> Check | None:
             "Look for infinite or extreme values in the data, and at the layers of a network of your own.",
         )
         return Check("the first loss is finite", f"It is {start}.", finding)
-    metrics = {
-        name: metric
-        for name, metric in trial.task.metrics(trial.facts).items()
-        if metric.better == "lower" and not metric.drifts
-    }
+    metrics = {name: metric for name, metric in trial.task.metrics(trial.facts).items() if metric.graded}
     trivial = next(iter(trial.task.baselines(trial.facts)), None)
     if not metrics or trivial is None or not len(trial.valid) or not trial.alone:
         return Check("the first loss is finite", f"It is {start:.4g}.")
