@@ -1,10 +1,11 @@
 """The first answers: the loss is a finite number, and no larger than that of someone who knows nothing.
 
-A network that has seen no example should answer as the trivial baseline does, which knows only how often each answer occurs:
-with classes that are equally frequent its cross-entropy is the logarithm of their number. A network whose first answers are
-wrong *and sure* has a much larger loss; it spends its first steps on unlearning them, and a rate at which it can is too low
-or too high for the rest. Freshly drawn weights may miss by some tenths; ``TIMES`` the trivial loss is no chance. All such metrics
-must say so, since some, such as perplexity, grow exponentially with the loss; counts of mistakes tell nothing here.
+A network that has seen no example should answer as the trivial baseline does, which knows only how often each answer
+occurs: with classes that are equally frequent its cross-entropy is the logarithm of their number. A network whose first
+answers are wrong *and sure* has a much larger loss; it spends its first steps on unlearning them, and a rate at which it
+can is too low or too high for the rest. Freshly drawn weights may miss by some tenths; ``TIMES`` the trivial loss is no
+chance. All such metrics must say so, since some, such as perplexity, grow exponentially with the loss; counts of mistakes
+tell nothing here.
 """
 
 import math
