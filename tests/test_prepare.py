@@ -182,3 +182,28 @@ def test_copies_are_left_out_of_training_and_never_of_the_test_part(copied: Path
 def test_a_kind_that_leaves_nothing_out_is_refused(copied: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"leak.duplicate"):
         training.train(copied, target="answer", epochs=1, fix=["leak.duplicates"], out=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("layers", "said"),
+    [
+        ([nn.Flatten(), nn.Linear(7, 2)], r"cannot be multiplied.*given image \(\d+, 32, 32, 3\)"),
+        ([nn.Flatten(), nn.Linear(3072, 1)], r"out of bounds.*ImageClassification.losses takes"),
+    ],
+    ids=["inputs", "outputs"],
+)
+def test_a_network_that_does_not_fit_is_told_what_it_is_given(
+    pictures: Path, tmp_path: Path, layers: list[nn.Module], said: str
+) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(*layers)
+
+        def forward(self, image: Tensor) -> Tensor:
+            scores: Tensor = self.layers(image.float())
+            return scores
+
+    with pytest.raises(OptionError, match=said):
+        training.train(pictures, network=Own(), epochs=1, threads=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -9,6 +9,7 @@ import numpy as np
 from lamina.attribution import Explanation
 from lamina.data.pictures import png
 from lamina.report import words
+from lamina.report.report import template
 
 SIDE = 224
 """Pixels of a side at which pictures are drawn."""
@@ -19,18 +20,7 @@ STRONGEST = 0.99
 
 def page(run: str, explanations: Sequence[Explanation]) -> str:
     """One self-contained HTML page."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("lamina.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("explanation.html.jinja").render(
-        run=run, explanations=[_card(one) for one in explanations]
-    )
+    return template("explanation.html.jinja").render(run=run, explanations=[_card(one) for one in explanations])
 
 
 def _card(one: Explanation) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from lamina.measuring import Choice, choose
 from lamina.model import OUT, build, encoded, family_of, learned, open_data, read_data, without
 from lamina.plan import Plan
 from lamina.preflight.preflight import Flight, fly
-from lamina.preflight.trial import Chooser, Trial
+from lamina.preflight.trial import Chooser, Trial, fitting
 from lamina.recipe import Recipe, changed, with_options
 from lamina.run import Run
 from lamina.tasks.task import Claim, Facts, Task
@@ -275,6 +275,8 @@ def _settle(
     network = build(recipe, facts, own)
     feed = _feed(recipe, facts, data, store, network)
     batch = _first(feed, plan)
+    if own is not None:
+        fitting(network, recipe.task, batch)
     seconds = plan.budget if plan.budget is not None or "epochs" in wishes.plan else DEFAULT_SECONDS
     asked = wishes.execution | ({"micro_batches": plan.micro_batches} if "micro_batches" in wishes.plan else {})
     steps = plan.epochs * feed.steps(plan.batch_size)

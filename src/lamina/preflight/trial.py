@@ -17,6 +17,7 @@ from lamina.batch import Batch, Loss, Tensors
 from lamina.data.feed import Feed
 from lamina.data.store import Store
 from lamina.descent import descend
+from lamina.errors import OptionError
 from lamina.execution import Execution
 from lamina.findings import Finding
 from lamina.plan import Plan
@@ -138,6 +139,20 @@ class Trial:
     def left(self) -> float:
         """Seconds until the checks should have ended."""
         return self.deadline - time.monotonic()
+
+
+def fitting(network: nn.Module, task: Task, batch: Batch) -> None:
+    """Raise OptionError where a network of the caller's own does not take a batch, or the loss not what it gives."""
+    few = batch.pieces(max(1, len(batch) // FEW))[0]
+    try:
+        next(task.losses(deepcopy(network), few))
+    except (RuntimeError, IndexError, ValueError, TypeError, KeyError, AttributeError) as error:
+        given = ", ".join(f"{name} {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in few.inputs.items())
+        raise OptionError(
+            f"the network does not run on a batch, or the loss does not take what it gives ({error}).",
+            "network",
+            f"It is given {given.replace('torch.', '')}, and must give what {type(task).__name__}.losses takes.",
+        ) from error
 
 
 def uniform(inputs: Tensors) -> tuple[int, Tensors]:

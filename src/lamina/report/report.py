@@ -5,6 +5,7 @@ made from the run's files alone, so it can be made again at any time, of a run t
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lamina.report import chapters, gallery, learning, words
 from lamina.report.before import before
@@ -13,6 +14,9 @@ from lamina.report.material import gather
 from lamina.report.speed import speed
 from lamina.report.verdict import verdict
 from lamina.run import Run
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 
 def write_report(run: Run) -> Path:
@@ -38,17 +42,8 @@ def render(run: Run) -> str:
     Args:
         run: as for ``write_report``.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     material = gather(run)
-    page = Environment(
-        loader=PackageLoader("lamina.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return page.get_template("page.html.jinja").render(
+    return template("page.html.jinja").render(
         terms=words.TERMS,
         verdict=verdict(material),
         scores=chapters.scores(material),
@@ -64,3 +59,17 @@ def render(run: Run) -> str:
         repeat=chapters.repeat(material),
         lamina=str(material.recipe.get("lamina") or ""),
     )
+
+
+def template(name: str) -> "Template":
+    """A template of this folder; what it is given is escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("lamina.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template(name)
