@@ -1,10 +1,10 @@
 """Slices: kinds of examples on which the network is provably worse than on the others.
 
 Examples are cut by all that is known of them: class, size of the true value, group, length, and the columns of a table
-(value by value, numbers by quarters, missing cells). On each slice the first metric is compared with that on all other
-examples; they are different examples, so the difference has the variance of both sides, of shares by Agresti & Coull
-(1998), of other metrics by the bootstrap. Many slices find something by chance: p-values are corrected for their number
-(Holm 1979).
+(value by value, numbers by quarters, missing cells). On each slice the first metric that is about single examples, and not
+about their distribution, is compared with that on all other examples; they are different examples, so the difference has
+the variance of both sides, of shares by Agresti & Coull (1998), of other metrics by the bootstrap. Many slices find
+something by chance: p-values are corrected for their number (Holm 1979).
 """
 
 import math

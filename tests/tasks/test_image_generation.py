@@ -300,3 +300,14 @@ def test_made_folders_can_be_trained_on_and_pictures_without_classes_can_be_made
     with pytest.raises(OptionError, match="without classes"):
         model.generate("rose")
     assert [answer["prediction"] >= 0 for answer in model.predict(tmp_path / "new")] == [True] * 5
+
+
+@pytest.mark.parametrize("trained", ["image_generation"], indirect=True)
+def test_slices_go_by_single_pictures_and_not_by_distances_of_distributions(trained: Trained) -> None:
+    """Pictures of one class are far from all others by any distance; that is no fault of the network."""
+    proof = trained.model.run.read("evaluation/test.json")
+    assert next(iter(proof["scores"])) == "frechet_distance"
+    titles = [row["columns"][2] for row in proof["exhibits"] if row["title"] == "Slices"]
+    assert "frechet distance" not in titles
+    assert all(0 <= one["value"] <= 1 for one in proof["slices"])  # a share of pictures
+    assert "By frechet" not in proof["verdict"]
