@@ -69,6 +69,7 @@ def test_every_file_of_the_folder_is_run() -> None:
         "label_errors",
         "leaks",
         "near_duplicates",
+        "near_recordings",
         "near_texts",
         "outliers",
         "shift",
