@@ -35,7 +35,7 @@ def table(source: np.random.Generator) -> pl.DataFrame:
 def found(right: np.ndarray, raws: Any, labels: np.ndarray, groups: np.ndarray | None = None) -> list[slices.Slice]:
     answers = np.array(["a", "b"], dtype=object)[labels]
     return slices.slices(
-        "accuracy", Accuracy(), torch.from_numpy(right.astype(np.float64))[:, None], data_of(raws, answers, groups),
+        Accuracy(), torch.from_numpy(right.astype(np.float64))[:, None], data_of(raws, answers, groups),
         {"label": torch.from_numpy(labels)}, {"classes": ["a", "b"]}, groups,
     )  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_a_slice_of_a_quantity_is_proved_by_its_errors() -> None:
     missing = raws["size"].is_null().to_numpy()
     errors = source.normal(0, np.where(missing, 3.0, 1.0))
     rows = RMSE(1.0).observe(torch.from_numpy(answers + errors), {"value": torch.from_numpy(answers)})
-    cuts = slices.slices("rmse", RMSE(1.0), rows, data_of(raws, answers), {"value": torch.from_numpy(answers)}, {})
+    cuts = slices.slices(RMSE(1.0), rows, data_of(raws, answers), {"value": torch.from_numpy(answers)}, {})
     assert [cut.name for cut in cuts if cut.worse] == ["size missing"]
     assert cuts[0].value > cuts[0].others
 

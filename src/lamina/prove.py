@@ -74,16 +74,11 @@ def prove(
     leaked = _leaked(run, examples) if name == "test" else np.zeros(len(examples), dtype=bool)
     clean, in_words = without_leaks(metrics, found.rows, leaked, groups)
     judged_data = data.take(examples)
-    first = next((name for name, metric in metrics.items() if metric.ranks and not metric.drifts), None)
-    cut = (
-        []
-        if first is None
-        else slices.slices(first, metrics[first], found.rows[first], judged_data, found.targets, facts, groups)
-    )
+    by, cut = slices.sliced(metrics, found.rows, judged_data, found.targets, facts, groups)
     judged = Judged(network, store, known, rows)
     exhibits = [
         *task.exhibits(found.outputs, found.targets, facts, judged),
-        *slices.exhibit(first or "", cut),
+        *slices.exhibit(by, cut),
         *_mistakes(task, facts, data, examples, found),
     ]
     fingerprint = judged_data.fingerprint()
@@ -99,10 +94,7 @@ def prove(
         },
         "without_leaks": clean,
         "slices": slices.to_json(cut),
-        "verdict": verdict(metrics, own, found.rows, rivals, groups)
-        + in_words
-        + slices.in_words(first or "", cut)
-        + part,
+        "verdict": verdict(metrics, own, found.rows, rivals, groups) + in_words + slices.in_words(by, cut) + part,
         "exhibits": [to_json(exhibit) for exhibit in exhibits],
         "reads": reads,
         "other_readers": others,

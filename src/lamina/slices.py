@@ -51,8 +51,20 @@ class Slice:
     """Whether it is proved that the network is worse on them."""
 
 
+def sliced(
+    metrics: dict[str, Metric],
+    rows: dict[str, Tensor],
+    data: Data,
+    targets: Tensors,
+    facts: dict[str, Any],
+    groups: np.ndarray | None = None,
+) -> tuple[str, list[Slice]]:
+    """The slices by the first metric of single examples, and its name; "" and none where there is no such metric."""
+    first = next((name for name, metric in metrics.items() if metric.ranks and not metric.drifts), "")
+    return first, slices(metrics[first], rows[first], data, targets, facts, groups) if first else []
+
+
 def slices(
-    name: str,
     metric: Metric,
     rows: Tensor,
     data: Data,
@@ -63,7 +75,6 @@ def slices(
     """How the network does on each slice, those on which it is provably worse first.
 
     Args:
-        name: of the metric.
         metric: by which slices are compared.
         rows: (examples, k), from its ``observe``.
         data: the same examples, in the same order.
