@@ -55,6 +55,7 @@ FITTING = {
     "discriminator.wins": TOO_FAR,
     "generator.collapse": TOO_FAR,
     "class.imbalance": ("weighted classes",),
+    "class.never": ("weighted classes", *TOO_SHORT),
 }
 """Which remedies fit what was found, the most hopeful first."""
 OTHERWISE = (
