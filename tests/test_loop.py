@@ -178,7 +178,7 @@ def test_a_finished_run_that_is_resumed_ends_with_the_same_words(trained: Traine
 
 
 @on_a_table
-@pytest.mark.parametrize(("failures", "ends"), [({7}, True), ({7, 15}, False)])
+@pytest.mark.parametrize(("failures", "ends"), [({7}, True), ({7, *range(15, 999)}, False)])
 def test_a_loss_that_was_finite_returns_training_once_at_a_lower_rate(
     trained: Trained, tmp_path: Path, failures: set[int], ends: bool
 ) -> None:
@@ -197,6 +197,9 @@ def test_a_loss_that_was_finite_returns_training_once_at_a_lower_rate(
         stopped = training.learn(ready, Quiet())
         assert stopped is not None
         assert stopped.kind == "divergence.not_finite"
+        again = training.learn(ready, Quiet())  # nor does it return again when it is resumed
+        assert again is not None
+        assert again.kind == "divergence.not_finite"
     kinds = [finding.kind for finding in ready.run.findings()]
     assert kinds == ["divergence.returned"] + ["divergence.not_finite"] * (not ends)
     (said,) = [finding for finding in ready.run.findings() if finding.kind == "divergence.returned"]

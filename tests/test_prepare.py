@@ -147,6 +147,7 @@ def copied(tmp_path: Path) -> Path:
     numbers[340::4] = numbers[:15]
     numbers[20] = numbers[21]
     answers = np.where(numbers[:, 0] > 0, "yes", "no")
+    answers[340] = "no" if answers[340] == "yes" else "yes"  # a test example that contradicts its copy
     folder = tmp_path / "copied"
     folder.mkdir()
     for name in ("train", "valid", "test"):
@@ -177,6 +178,8 @@ def test_copies_are_left_out_of_training_and_never_of_the_test_part(copied: Path
     assert training.resume(fixed.path).recipe.left_out == fixed.recipe.left_out
     every = training.train(copied, **given, fix=["all"], out=tmp_path / "every")
     assert set(every.recipe.left_out) >= {*range(15), 21}
+    assert "label.conflict" in {finding.kind for finding in every.run.findings()}
+    assert every.run.read("recipe.json")["data"]["counts"]["test"] == 60
 
 
 def test_a_kind_that_leaves_nothing_out_is_refused(copied: Path, tmp_path: Path) -> None:

@@ -280,17 +280,11 @@ def learn(prepared: Prepared, watch: Watch) -> Finding | None:
     )
     run.write(RETURNED, said.to_json())
     run.write("recipe.json", run.read("recipe.json") | {"plan": asdict(plan)})
-    return drive(replace(prepared, recipe=replace(prepared.recipe, plan=plan)), watch, said)
+    return drive(replace(prepared, recipe=replace(prepared.recipe, plan=plan)), watch)
 
 
-def drive(prepared: Prepared, watch: Watch, news: Finding | None = None) -> Finding | None:
-    """Drive the loop: log each record, let the monitor see it; the finding that stopped training, if one did.
-
-    Args:
-        prepared: what is trained; it continues from the run's last checkpoint.
-        watch: who is told.
-        news: what is to be logged once the log has been cut back to the checkpoint.
-    """
+def drive(prepared: Prepared, watch: Watch) -> Finding | None:
+    """Drive the loop from the last checkpoint: log each record, let the monitor see it; what stopped training, if it was."""
     run, recipe, store = prepared.run, prepared.recipe, prepared.store
     train_rows = store.rows_of(prepared.data, "train")
     order = torch.Generator().manual_seed(stream(recipe.plan.seed, 3))
@@ -306,9 +300,7 @@ def drive(prepared: Prepared, watch: Watch, news: Finding | None = None) -> Find
         for record in records:
             if monitor is None:  # only now: resuming cuts the log back to the checkpoint
                 monitor = Monitor(History(directions, len(valid_rows), shares, recipe.plan.clip))
-                if news is not None:
-                    run.log(news)
-                    watch.find(news)
+                _tell_of_return(run, watch)
                 monitor.recall(list(run.records()))
             run.log(record)
             watch.see(record)
@@ -333,6 +325,14 @@ def drive(prepared: Prepared, watch: Watch, news: Finding | None = None) -> Find
         }
     )
     return None
+
+
+def _tell_of_return(run: Run, watch: Watch) -> None:
+    """Log that training returned, where it did and the log, cut back to the checkpoint, does not hold it (any more)."""
+    if run.has(RETURNED) and "divergence.returned" not in {finding.kind for finding in run.findings()}:
+        news = Finding.from_json(run.read(RETURNED))
+        run.log(news)
+        watch.find(news)
 
 
 def located(finding: Finding, prepared: Prepared) -> Finding:
