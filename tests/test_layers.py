@@ -24,7 +24,7 @@ machine
 measuring
 recipe state
 checkpoint
-descent evaluation
+descent evaluation attribution
 loop monitor report comparison rivals slices
 forecast
 preflight
@@ -32,7 +32,7 @@ prove
 model
 prepare
 training
-seeds advise attribution
+seeds advise
 explanation
 answers options terminal
 printing

@@ -271,8 +271,9 @@ def compare(first: RunPath, second: RunPath, as_json: Json = False) -> None:
 def explain(
     run: RunPath,
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="[INPUT...]", help="Pictures or a table.", show_default=False)
+        list[str] | None, typer.Argument(metavar="[INPUT...]", help="As for predict.", show_default=False)
     ] = None,
+    activations: Annotated[bool, typer.Option("--activations", help="What goes through each layer.")] = False,
     out: Annotated[Path | None, typer.Option(help="A .html page that shows it.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -282,10 +283,7 @@ def explain(
     """
     from lamina import explaining
 
-    if inputs:
-        explaining.inputs(run, inputs, out, as_json)
-    else:
-        explaining.layers(run, as_json)
+    explaining.explain(run, inputs or [], activations, out, as_json)
 
 
 @app.command()

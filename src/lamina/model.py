@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from dataclasses import is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -17,6 +19,8 @@ from torch import nn
 
 import lamina
 from lamina import find
+from lamina.attribution import activations as passing
+from lamina.attribution.explain import Subject, explained
 from lamina.batch import Batch
 from lamina.data import split
 from lamina.data.data import Data, Raws, Source
@@ -146,9 +150,30 @@ class Model:
         """What ``generate`` makes, piece by piece as it comes, by the number of the prompt."""
         return self.task.generate(self.network, self.facts, list(prompts) or [""], wish)
 
-    def explain(self) -> dict[str, Any]:
-        """The network's layers, with shapes, parameters and FLOPs, and the totals."""
-        return dict(self.run.read("layers.json"))
+    def explain(self, *inputs: Any, activations: bool = False, data: Any = None) -> dict[str, Any]:
+        """What in each of some inputs made its answer; without any, or with ``activations``, the network's layers.
+
+        Args:
+            inputs: as for ``predict``; the first eight examples are explained.
+            activations: say of each layer what goes through it for these inputs, or for the run's validation part.
+            data: the run's data, where they are needed and it was trained on data in memory: for rows of a table, and for
+                activations without inputs.
+
+        Returns:
+            ``explanations``, each with the ``shares`` of its places; ``errors``, ``left_out`` and ``findings``. Of the layers
+            ``rows``, with shapes, parameters and FLOPs, and the totals.
+
+        Raises:
+            OptionError: answers of this task are not made from an input, or no input can be explained.
+            RunError: the run's data are needed, and are not at hand.
+        """
+        layers = dict(self.run.read("layers.json"))
+        if activations:
+            known, examples = passing.activations(subject(self, data), inputs)
+            rows = [row | known.get(row["name"], {}) for row in layers["rows"]]
+            found = [finding.to_json() for finding in passing.silent_layers(known, examples)]
+            return layers | {"rows": rows, "examples": examples, "findings": found}
+        return explained(subject(self, data), inputs).to_json() if inputs else layers
 
     def report(self) -> Path:
         """Write the report page anew; its path."""
@@ -233,6 +258,48 @@ def build(recipe: Recipe, facts: Facts, own: nn.Module | None = None) -> nn.Modu
             "Pass the same module: lamina.load(run, network=...).",
         )
     return task.network(own, facts) if hasattr(own, "width") else own
+
+
+def untrained(model: Model, number: int) -> nn.Module:
+    """A network of a model's kind that has learned nothing; what starts at zero is drawn, too, or all answers were alike."""
+    recipe = model.recipe
+    with torch.random.fork_rng():
+        seed = recipe.plan.seed + 1 + number
+        if recipe.network == "own":
+            torch.manual_seed(seed)
+            network = deepcopy(model.network)
+            for module in network.modules():
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
+        else:
+            network = build(replace(recipe, plan=replace(recipe.plan, seed=seed)), model.facts)
+        for parameter in network.parameters():
+            if not parameter.any():
+                nn.init.normal_(parameter, std=0.05)
+    return recipe.execution.prepare(network).eval()
+
+
+def subject(model: Model, data: Any = None) -> Subject:
+    """What an explanation needs of a model; ``data`` are its own, where it was trained on data in memory."""
+    recipe = model.recipe if data is None else Recipe.of(model.run, data)
+
+    def training_rows(count: int) -> pl.DataFrame:
+        examples, _ = open_data(recipe, model.facts)
+        train = np.flatnonzero(examples.part == "train")
+        chosen = np.random.default_rng(0).choice(train, count, replace=len(train) < count)
+        return cast(pl.DataFrame, examples.raws)[chosen]
+
+    def validation(count: int) -> tuple[Batch, Batch]:
+        examples, store = open_data(recipe, model.facts)
+        rows = store.rows_of(examples, "valid")[:count]
+        feed = recipe.task.feed(store, rows, model.network)
+        return store.batch(rows), feed.batch(feed.batches(count, np.random.default_rng(0))[0])
+
+    learns = tuple(weight.requires_grad for weight in model.network.parameters())
+    network = deepcopy(model.network).requires_grad_(False).eval()  # not compiled, and with hooks of its own
+    fresh = partial(untrained, model)
+    return Subject(model.task, model.facts, network, learns, recipe.execution, fresh, training_rows, validation)
 
 
 def family_of(recipe: Recipe, facts: Facts) -> tuple[ModuleType, Shape]:
