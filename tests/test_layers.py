@@ -24,9 +24,10 @@ machine
 measuring
 recipe state
 checkpoint
-descent evaluation attribution
+descent evaluation
+attribution by_class
 loop monitor report comparison rivals slices
-forecast
+forecast origin remedies
 preflight
 prove
 model

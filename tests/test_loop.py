@@ -144,7 +144,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spoils_nothing(trained: Trai
         with pytest.raises(TrainingError, match="no longer a finite number") as caught:
             training.finish(ready, Quiet())
         assert caught.value.exit_code == 5
-        assert [finding.kind for finding in ready.run.findings()] == ["divergence.not_finite"]
+        (said,) = ready.run.findings()
+        assert said.kind == "divergence.not_finite"
+        assert said.what.endswith(f"It began in {said.evidence['origin']}.")
         assert all(bool(tensor.isfinite().all()) for tensor in ended(ready).values())
 
 

@@ -57,20 +57,6 @@ def test_a_temperature_is_settled_once_however_often_a_run_is_proved(tmp_path: P
     assert again.facts["settled"]["temperature"] == settled
 
 
-def test_a_class_that_is_never_answered_is_told() -> None:
-    facts = {"classes": ["a", "b", "c"]}
-    outputs = torch.tensor([[2.0, 1.0, 0.0]] * 14 + [[0.0, 2.0, 1.0]] * 6)
-    label = torch.tensor([0] * 10 + [2] * 6 + [1] * 4)
-    finding = prove.never_said(outputs, {"label": label}, facts)
-    assert finding is not None
-    assert (finding.kind, finding.where, finding.evidence["asked"]) == ("class.never", ("c",), 6)
-    label[10:12] = 0  # four of the class may be missed by chance
-    assert prove.never_said(outputs, {"label": label}, facts) is None
-    outputs[0, 2] = 9.0
-    assert prove.never_said(outputs, {"label": torch.tensor([2] * 20)}, facts) is None
-    assert prove.never_said(outputs[:, 0], {"value": label.double()}, {}) is None
-
-
 def test_a_run_tells_of_a_class_that_it_never_answers_once(tmp_path: Path) -> None:
     source = np.random.default_rng(0)
     label = np.array(["usual"] * 340 + ["rare"] * 40)

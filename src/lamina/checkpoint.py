@@ -60,6 +60,17 @@ def restore_checkpoint(run: Run, state: State) -> bool:
     return False
 
 
+def restore_newest(run: Run, state: State) -> bool:
+    """Make a state that of the newest whole checkpoint, and leave the run as it is; False where there is none."""
+    for file in reversed(_checkpoints(run)):
+        try:
+            restore(state, file.read_bytes())
+        except (ValueError, OSError):
+            continue
+        return True
+    return False
+
+
 def to_bytes(state: State, log_size: int) -> bytes:
     """A state as one safetensors file; numbers are JSON in its header, the size of the run's log among them."""
     tensors = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}

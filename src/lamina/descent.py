@@ -6,9 +6,13 @@ import torch
 from torch import Tensor
 
 from lamina.batch import Batch, Loss
+from lamina.inspection import drifts
 from lamina.memory import halved, ran_out, release
 from lamina.state import State
 from lamina.tasks.task import Task
+
+FEWEST = 16
+"""Examples of a batch, below which chance alone puts it far from what a layer normalises with in evaluation."""
 
 
 def descend(state: State, task: Task, batch: Batch, lr: float, measured: bool) -> Tensor | None:
@@ -21,7 +25,11 @@ def descend(state: State, task: Task, batch: Batch, lr: float, measured: bool) -
     while True:
         kept = [buffer.clone() for buffer in state.buffers]
         try:
-            return attempt(state, task, batch, lr, measured, stepped)
+            norm = attempt(state, task, batch, lr, measured, stepped)
+            if state.inspected is not None:
+                whole = state.micro_batches == 1 and len(batch) >= FEWEST
+                state.norms = drifts(state.worker, kept) if whole else {}
+            return norm
         except RuntimeError as error:
             if not ran_out(error):
                 raise

@@ -1,7 +1,10 @@
 """Inspection: what a step of training does to each layer."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Inspected = dict[str, list[float]]
 """By the weight's name: length of the gradient; length of the weights; length of their change, as a share of that; and the
@@ -40,3 +43,30 @@ class Inspection:
         columns: list[Tensor] = [torch.stack(list(one)) for one in (self.gradients, lengths, shares, self.resting)]
         rows = torch.stack(columns, 1).double().cpu().tolist()
         return {name: [float(f"{value:.4g}") for value in row] for name, row in zip(self.weights, rows, strict=True)}
+
+
+def drifts(network: nn.Module, before: Iterable[Tensor]) -> dict[str, float]:
+    """How far the batch of a step lay from the running statistics of each layer that normalises over batches.
+
+    Both are taken as normal distributions, one for each channel; what is given is the Kullback-Leibler divergence, in nats,
+    averaged over channels. The batch's own statistics follow from what it did to the running ones.
+
+    Args:
+        network: after it ran forward once.
+        before: its buffers before that, in order.
+    """
+    past = {id(buffer): kept for buffer, kept in zip(network.buffers(), before, strict=True)}
+    found = {}
+    for name, module in network.named_modules():
+        if not isinstance(module, _BatchNorm) or not module.training or not module.momentum:
+            continue
+        mean, variance = module.running_mean, module.running_var
+        if mean is None or variance is None:
+            continue
+        mean_before, variance_before = (past[id(one)].double() for one in (mean, variance))
+        shift = (mean.double() - mean_before) / module.momentum
+        ratio = 1 + (variance.double() - variance_before) / module.momentum / variance_before.clamp_min(1e-12)
+        ratio = ratio.clamp_min(1e-6)
+        nats = (ratio - 1 - ratio.log() + shift.square() / variance_before.clamp_min(1e-12)) / 2
+        found[name] = float(f"{float(nats.mean()):.4g}")
+    return found

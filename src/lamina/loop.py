@@ -6,11 +6,15 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 
+import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from lamina.batch import Batch
+from lamina.by_class import by_class
 from lamina.checkpoint import restore_checkpoint, save_checkpoint
 from lamina.data.ahead import ahead
+from lamina.data.feed import Once
 from lamina.data.store import Store
 from lamina.descent import descend
 from lamina.evaluation import evaluate
@@ -24,6 +28,7 @@ from lamina.tasks.task import Facts, Task
 
 LOG_EVERY = 20  # optimizer steps between two Step records, at most
 SAVE_EVERY = 20.0  # seconds between two checkpoints
+VARIED = 256  # training examples of which it is asked at the end of an epoch what augmentation does to them
 
 
 @dataclass(frozen=True)
@@ -91,16 +96,10 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
     ):
         due = (state.step + 1) % LOG_EVERY == 0 or state.position + 1 == len(batches)
         account.sample(due)
-        measured = due or math.isnan(steepness)
         state.inspected = {} if due else None
         lr = state.plan.lr_at(state.t())
-        varied = task.augment(execution.move(batch), facts, state.generator(execution.device))
-        if state.feed.carries:
-            varied = replace(varied, carried=state.carried)
-        account.lap("data")
-        norm = descend(state, task, varied, lr, measured)
+        norm = take(state, task, facts, batch, lr, due or math.isnan(steepness))
         steepness = steepness if norm is None else float(norm)
-        state.advance(len(batch))
         account.lap("optimizer")
         examples += len(batch)
         over = state.position == len(batches) or state.t() >= 1
@@ -113,7 +112,7 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
                 state.reserve = state.evaluated * account.seconds["forward"] / state.examples
             yield Step(
                 state.step, state.epoch + 1, state.t(), loss, lr, steepness, examples / seconds, state.micro_batches,
-                state.tick(), state.inspected or {}, state.sums.highest,
+                state.tick(), state.inspected or {}, state.sums.highest, state.norms,
             )  # fmt: skip
             state.sums.highest = None
             before, since, examples = dict(state.sums.values), time.monotonic(), 0
@@ -121,20 +120,29 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
             return
 
 
+def take(state: State, task: Task, facts: Facts, batch: Batch, lr: float, measured: bool) -> Tensor | None:
+    """One step on a batch as the feed gives it; the gradient's norm, where it is measured."""
+    execution = state.execution
+    varied = task.augment(execution.move(batch), facts, state.generator(execution.device))
+    if state.feed.carries:
+        varied = replace(varied, carried=state.carried)
+    state.account.lap("data")
+    norm = descend(state, task, varied, lr, measured)
+    state.advance(len(batch))
+    return norm
+
+
 def close_epoch(
     state: State, task: Task, facts: Facts, metrics: dict[str, Metric], store: Store, split: Split, run: Run
 ) -> Epoch:
     """Score the averaged weights, keep them when they are the best so far, and go to the next epoch."""
     state.account.sample(True)
-    train, valid = (
-        {
-            name: metrics[name].value(rows)
-            for name, rows in evaluate(
-                state.judged, task, metrics, store, part, state.plan.batch_size, state.execution
-            ).rows.items()
-        }
+    found = [
+        evaluate(state.judged, task, metrics, store, part, state.plan.batch_size, state.execution)
         for part in (split.sample, split.valid)
-    )  # fmt: skip
+    ]
+    train, valid = ({name: metrics[name].value(rows) for name, rows in part.rows.items()} for part in found)
+    varied = vary(state, task, facts, split.sample)
     samples = task.samples(state.judged.eval(), facts)
     state.account.lap("evaluation")
     first = next(iter(metrics))
@@ -148,7 +156,26 @@ def close_epoch(
     state.reserve = spent["evaluation"]
     return Epoch(
         state.epoch, state.step, state.t(), loss, train, valid, seconds, examples / max(training, 1e-9), spent, best, samples,
+        by_class(found, metrics, facts), varied,
     )  # fmt: skip
+
+
+@torch.inference_mode()
+def vary(state: State, task: Task, facts: Facts, rows: Tensor) -> list[float]:
+    """What ``Epoch.varied`` holds; nothing where examples are not varied, or several players have losses of their own."""
+    if type(task).augment is Task.augment or not isinstance(state.feed, Once) or len(state.optimizers) > 1:
+        return []
+    execution, generator = state.execution, state.generator(state.execution.device)
+    network = state.judged.eval()
+    sums = [[0.0, 0.0], [0.0, 0.0]]
+    for some in torch.split(rows[:VARIED], max(1, state.plan.batch_size // state.micro_batches)):
+        batch = execution.move(state.feed.batch(some))
+        for one, total in zip((batch, task.augment(batch, facts, generator)), sums, strict=True):
+            with execution.autocast():
+                for loss in task.losses(network, one):
+                    total[0] += float(loss.total)
+                    total[1] += float(loss.count)
+    return [total / count for total, count in sums]
 
 
 def mean(sums: tuple[float, float], before: tuple[float, float] | None = None) -> float:

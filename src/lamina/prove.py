@@ -13,14 +13,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from lamina import slices
-from lamina.batch import Tensors
+from lamina.by_class import never_said
 from lamina.data.data import Data
 from lamina.data.remembered import recall, remember
 from lamina.data.store import Store
 from lamina.evaluation import Evaluation, evaluate
 from lamina.execution import Execution
 from lamina.exhibits import Exhibit, Gallery, to_json
-from lamina.findings import Finding
 from lamina.metrics.metric import Metric, Score, scores
 from lamina.metrics.paired import LEVEL, paired
 from lamina.rivals import known_to, observed
@@ -29,7 +28,6 @@ from lamina.tasks.task import Facts, Judged, Task
 from lamina.writing import number
 
 MISTAKES = 12
-FEWEST = 5  # examples of a class, of which one should be answered with it
 
 
 def prove(
@@ -162,31 +160,6 @@ def without_leaks(
         f"{name.replace('_', ' ')} is {number(score.value)} ({number(score.low)} to {number(score.high)})."
     )
     return {"left_out": count, "scores": {key: value.to_json() for key, value in clean.items()}}, said
-
-
-def never_said(outputs: Tensor, targets: Tensors, facts: Facts) -> Finding | None:
-    """Classes that the network never answers with, though examples of them were asked.
-
-    A class of which fewer than ``FEWEST`` examples were asked may be missed by chance.
-    """
-    classes, label = facts.get("classes", []), targets.get("label")
-    if label is None or label.ndim != 1 or outputs.ndim != 2 or outputs.shape[1] != len(classes):
-        return None
-    asked, said = (torch.bincount(of, minlength=len(classes)) for of in (label, outputs.argmax(1)))
-    never = [index for index in range(len(classes)) if asked[index] >= FEWEST and said[index] == 0]
-    if not never:
-        return None
-    names = [str(classes[index]) for index in never]
-    return Finding(
-        "class.never",
-        "warning",
-        f"The network never answers {', '.join(names[:3])}{', ...' * (len(names) > 3)}, though {int(asked[never].sum()):,} "
-        f"examples of {'these classes' if len(names) > 1 else 'this class'} were asked.",
-        "Give rare classes more weight (--set class_weights=true), add examples of them, or train longer.",
-        tuple(names[:20]),
-        len(names),
-        evidence={"classes": len(names), "asked": int(asked[never].sum())},
-    )
 
 
 def _kept(found: Evaluation, groups: np.ndarray | None) -> bytes:

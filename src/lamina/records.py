@@ -31,6 +31,9 @@ class Step:
     that, and the share of units to which no gradient flowed."""
     highest: tuple[int, float] | None = None
     """The step of the stretch with the highest loss of the first player, and that loss."""
+    norms: dict[str, float] = field(default_factory=dict)
+    """Of the last step, by the name of a layer that normalises over the batch: how far the batch's statistics lay from
+    those with which the network is evaluated, in nats per channel."""
 
 
 @dataclass(frozen=True)
@@ -56,3 +59,8 @@ class Epoch:
     """Whether these are the best weights so far, judged by the task's first metric on the validation part."""
     samples: list[dict[str, Any]] = field(default_factory=list)
     """What the network makes up by now, for a person to look at, where its task is to generate."""
+    classes: dict[str, list[float]] = field(default_factory=dict)
+    """By class: validation examples of it, validation examples that were answered so, and the first metric that should
+    fall, on the training sample and on the validation part."""
+    varied: list[float] = field(default_factory=list)
+    """The loss on a few training examples as they are, and varied as for training; both without dropout."""

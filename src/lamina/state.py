@@ -55,6 +55,7 @@ class State:
         self.stale = 0  # epochs since then
         self.sums = Sums({})  # of the losses in the epoch under way
         self.inspected: Inspected | None = None  # what a step did to each layer; None where nobody asks
+        self.norms: dict[str, float] = {}  # likewise, how far its batch lay from the running statistics
         self._inspectable = inspectable(network)
         self.carried: Tensors = {}  # what the network remembers of the batch before
         self._generator: torch.Generator | None = None

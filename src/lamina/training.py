@@ -27,6 +27,7 @@ from lamina.loop import Split, loop
 from lamina.memory import peak
 from lamina.model import Model, adopt
 from lamina.monitor.monitor import History, Monitor
+from lamina.origin import origin
 from lamina.plan import Plan
 from lamina.prepare import Prepared, Wishes, free_path, look, prepare, recognise, reopen
 from lamina.recipe import Recipe, changed, with_fields
@@ -271,16 +272,21 @@ def learn(prepared: Prepared, watch: Watch) -> Finding | None:
     said = Finding(
         "divergence.returned",
         "warning",
-        f"The loss was no longer a finite number at step {ended.evidence['at']}. Training returned to step {back}, and goes on "
-        f"at a learning rate of {plan.lr:.2g} instead of {prepared.recipe.plan.lr:.2g}.",
+        f"The loss was no longer a finite number at step {ended.evidence['at']}{_of(ended)}. Training "
+        f"returned to step {back}, and goes on at a learning rate of {plan.lr:.2g} instead of {prepared.recipe.plan.lr:.2g}.",
         "If it happens again training stops. Look at the examples that are named, and for extreme values.",
         ended.where,
         ended.count,
-        evidence={"at": ended.evidence["at"], "step": back, "lr": plan.lr},
+        evidence={"at": ended.evidence["at"], "step": back, "lr": plan.lr, "origin": ended.evidence.get("origin")},
     )
     run.write(RETURNED, said.to_json())
     run.write("recipe.json", run.read("recipe.json") | {"plan": asdict(plan)})
     return drive(replace(prepared, recipe=replace(prepared.recipe, plan=plan)), watch)
+
+
+def _of(ended: Finding) -> str:
+    """Where it began, as the end of a clause."""
+    return f", beginning in {ended.evidence['origin']}" if ended.evidence.get("origin") else ""
 
 
 def drive(prepared: Prepared, watch: Watch) -> Finding | None:
@@ -304,7 +310,7 @@ def drive(prepared: Prepared, watch: Watch) -> Finding | None:
                 monitor.recall(list(run.records()))
             run.log(record)
             watch.see(record)
-            findings = [located(finding, prepared) for finding in monitor.see(record)]
+            findings = [traced(located(finding, prepared), prepared) for finding in monitor.see(record)]
             for finding in findings:
                 run.log(finding)
                 watch.find(finding)
@@ -345,6 +351,20 @@ def located(finding: Finding, prepared: Prepared) -> Finding:
     rows = feed.batches(plan.batch_size, np.random.default_rng([plan.seed, epoch]))[position]
     names = prepared.data.where[store.kept[rows.numpy()]].astype(str)
     return replace(finding, where=(*finding.where, *names[:20].tolist()), count=len(names))
+
+
+def traced(finding: Finding, prepared: Prepared) -> Finding:
+    """A loss that was no longer finite, with the layer in which that began; others as they are."""
+    if finding.kind != DIVERGED:
+        return finding
+    recipe, store = prepared.recipe, prepared.store
+    feed = recipe.task.feed(store, store.rows_of(prepared.data, "train"), prepared.network)
+    began = origin(
+        prepared.network, recipe.task, prepared.facts, feed, recipe.plan, recipe.execution, prepared.run, finding.evidence["at"]
+    )  # fmt: skip
+    if began is None:
+        return finding
+    return replace(finding, what=f"{finding.what} It began in {began}.", evidence=finding.evidence | {"origin": began})
 
 
 def _source(data: Any, target: str | None, group: str | None, time_column: str | None) -> Source:

@@ -131,3 +131,56 @@ def test_scores_that_leap_by_more_than_chance_are_noisy(noise: float, said: list
     curve = [0.5 - 0.01 * i for i in range(24)]
     kinds = found(epochs(curve, [0.6 - 0.005 * i for i in range(24)], shares), validated=1000, shares={"accuracy"})
     assert [kind for kind in kinds if kind != "plateau.validation"] == said
+
+
+@pytest.mark.parametrize(("nats", "said"), [(0.1, []), (0.9, ["normalisation.drifts"])])
+def test_batches_far_from_the_running_statistics_are_drift(nats: float, said: list[str]) -> None:
+    assert found([replace(step, norms={"stem.norm": nats, "last.norm": 0.02}) for step in steps()]) == said
+
+
+def test_statistics_may_be_far_at_first_and_now_and_then() -> None:
+    assert found([replace(step, norms={"norm": 9.0 if step.t < 0.2 else 0.05}) for step in steps()]) == []
+    assert found([replace(step, norms={"norm": 0.05 if i % 5 == 0 else 9.0}) for i, step in enumerate(steps())]) == []
+
+
+def evaluated(count: int = 12, **given: Any) -> list[Epoch]:
+    """Epochs of a run that goes well."""
+    made = []
+    for i in range(1, count + 1):
+        loss = 0.3 + math.exp(-4 * i / count)
+        scores = {"log_loss": loss, "accuracy": 1 - loss / 2}
+        made.append(Epoch(i, 10 * i, i / count, {"network": loss}, scores, scores, 1.0, 1.0, {}, i == count, **given))
+    return made
+
+
+@pytest.mark.parametrize(("varied", "said"), [(0.33, []), (0.5, ["augmentation.strong"])])
+def test_examples_that_are_varied_beyond_recognition_are_told(varied: float, said: list[str]) -> None:
+    kinds = found(evaluated(varied=[0.3, varied]))
+    assert [kind for kind in kinds if kind != "underfitting.unfinished"] == said
+
+
+def test_strong_augmentation_that_keeps_from_overfitting_is_let_be() -> None:
+    valid = [replace(epoch, valid={"log_loss": 0.9, "accuracy": 0.5}) for epoch in evaluated(varied=[0.3, 1.9])]
+    assert "augmentation.strong" not in found(valid)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answers", "said"),
+    [(20, [0] * 12, True), (4, [0] * 12, False), (20, [0] * 11 + [1], True), (20, [0] * 4 + [9] * 8, False)],
+)
+def test_a_class_that_is_never_answered_while_training(asked: int, answers: list[int], said: bool) -> None:
+    table = [{"a": [90.0, 90.0, 0.1, 0.1], "b": [float(asked), float(count), 2.0, 2.0]} for count in answers]
+    history = [replace(epoch, classes=classes) for epoch, classes in zip(evaluated(), table, strict=True)]
+    assert ("class.unlearned" in found(history)) == said
+
+
+def test_overfitting_names_the_classes_that_pay() -> None:
+    made = []
+    for i, epoch in enumerate(evaluated(30)):
+        rise = 0.6 * max(0, i / 30 - 0.35)
+        classes = {"calm": [50.0, 50.0, 0.2, 0.3], "torn": [50.0, 50.0, 0.2, 0.3 + 2 * rise]}
+        made.append(replace(epoch, valid={"log_loss": 0.3 + rise, "accuracy": 0.5}, classes=classes))
+    monitor = Monitor(History(BETTER))
+    said = [finding for record in made for finding in monitor.see(record) if finding.kind.startswith("overfitting")]
+    assert "most of all on torn" in said[0].what
+    assert list(said[0].evidence["classes"]) == ["torn"]

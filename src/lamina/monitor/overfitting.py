@@ -4,7 +4,8 @@ Both are the same metric on examples as they are (no augmentation, no dropout), 
 over a window of epochs, since the best single epoch is mostly a lucky one; the best window is compared with the last one.
 The rise must exceed 2 %, and four standard errors of such a difference, where the noise of an epoch is its distance from
 the line between its neighbours: four, since the question is asked anew after each epoch. The training loss must have
-fallen by as much. Of several players no curve needs to fall, and nothing is said.
+fallen by as much. Of several players no curve needs to fall, and nothing is said. Where answers are classes, those are named
+whose own curve rises by as much as it must: the ones that pay most, first.
 """
 
 import math
@@ -12,6 +13,7 @@ import statistics
 
 from lamina.findings import Finding
 from lamina.monitor.monitor import History
+from lamina.records import Epoch
 
 FEWEST = 3  # epochs in a window
 SHARE = 0.2  # of all epochs so far that a window spans
@@ -35,6 +37,8 @@ def find(history: History) -> Finding | None:
     rise, fall = means[-1] - means[best], falls[best] - falls[-1]
     if rise < margin(valid, means[best], window) or fall < margin(train, falls[best], window):
         return None
+    classes = paying(history.epochs, best, window)
+    on = f", most of all on {', '.join(list(classes)[:3])}" if classes else ""
     lowest = min(range(best, best + window), key=valid.__getitem__)
     first = next(iter(history.better))
     epoch = history.epochs[lowest].epoch
@@ -43,12 +47,29 @@ def find(history: History) -> Finding | None:
         "warning",
         f"The network overfits since epoch {epoch}: {name} on the validation part rose from {means[best]:.4g} to "
         f"{means[-1]:.4g}, while on the training part it fell from {falls[best]:.4g} to {falls[-1]:.4g} "
-        f"(means over {window} epochs).",
+        f"(means over {window} epochs){on}.",
         "More data or augmentation, more dropout or weight decay, or fewer epochs. "
         f"The weights of the epoch with the best {first} are the ones kept.",
         (f"epoch {epoch}",),
-        evidence={"epoch": epoch, "metric": name, "best": means[best], "now": means[-1], "window": window},
-    )
+        evidence={
+            "epoch": epoch, "metric": name, "best": means[best], "now": means[-1], "window": window,
+            "classes": dict(list(classes.items())[:20]),
+        },
+    )  # fmt: skip
+
+
+def paying(epochs: list[Epoch], best: int, window: int) -> dict[str, float]:
+    """By class, what its examples lost together since the best window, the most first; classes that surely lost something."""
+    costs = {}
+    for name in epochs[-1].classes:
+        values = [epoch.classes.get(name, [0, 0, math.nan, math.nan])[3] for epoch in epochs]
+        if not all(map(math.isfinite, values)):
+            continue
+        means = averages(values, window)
+        rise = means[-1] - means[best]
+        if rise >= margin(values, means[best], window):
+            costs[name] = rise * epochs[-1].classes[name][0]
+    return dict(sorted(costs.items(), key=lambda pair: -pair[1]))
 
 
 def averages(values: list[float], window: int) -> list[float]:

@@ -1,0 +1,42 @@
+"""Augmentation: training examples are varied so much that learning them is harder than the answers that are asked for.
+
+Augmentation is there to keep the network from learning examples by heart (Shorten & Khoshgoftaar 2019). After each epoch the
+loss is taken on the same training examples as they are and varied, both without dropout. It is too strong where two things
+hold over the last epochs. Nothing is learned by heart: on validation examples the network does as well as on training ones,
+to within ``ALIKE``, so there is nothing to be kept from. And variation still costs: the loss on varied examples is higher by
+``COST`` than on the same ones as they are, so that much of each step is about what is never asked. Usual recipes cost less
+than a tenth (docs/log.md). It is a note: whether less of it is better, ``lamina advise`` finds out by training.
+"""
+
+import math
+import statistics
+
+from lamina.findings import Finding
+from lamina.monitor.monitor import History
+
+EPOCHS = 3
+COST = 0.15
+ALIKE = 0.05
+HALF = 0.5  # of the budget, before which it is not asked
+
+
+def find(history: History) -> Finding | None:
+    """Say that augmentation takes more than it gives."""
+    name, latest = history.falling(), history.epochs[-EPOCHS:]
+    if name is None or len(latest) < EPOCHS or latest[-1].t < HALF or not all(epoch.varied for epoch in latest):
+        return None
+    plain, varied = (statistics.fmean(epoch.varied[place] for epoch in latest) for place in (0, 1))
+    known, other = (statistics.fmean(getattr(epoch, part)[name] for epoch in latest) for part in ("train", "valid"))
+    if not all(map(math.isfinite, (plain, varied, known, other))):
+        return None
+    if varied - plain < COST * abs(plain) or other - known > ALIKE * abs(other):
+        return None
+    return Finding(
+        "augmentation.strong",
+        "note",
+        f"Training examples may be varied too much: their loss is {varied:.4g} when varied and {plain:.4g} as they are, and "
+        f"nothing is learned by heart ({name} {known:.4g} on training examples, {other:.4g} on validation ones).",
+        "Vary them less (lamina tasks shows the options), or let lamina advise try it.",
+        (f"epoch {latest[-1].epoch}",),
+        evidence={"varied": varied, "plain": plain, "training": known, "validation": other},
+    )
