@@ -9,6 +9,7 @@ import pytest
 
 import lamina
 from lamina import advise as advice
+from lamina import remedies
 from lamina.data.data import Source
 from lamina.errors import OptionError
 from lamina.findings import Finding
@@ -57,22 +58,24 @@ def test_a_remedy_that_helps_is_proved_and_applied(slow: Any, tmp_path: Path) ->
 
 def test_remedies_follow_what_was_found(slow: Any) -> None:
     run, recipe = slow.run, slow.recipe
-    names = [name for name, _, _ in advice._remedies(run, recipe)]
-    assert names[-1] in advice.OTHERWISE
+    names = [name for name, _, _ in remedies.remedies(run, recipe)]
+    assert names[-1] in remedies.OTHERWISE
     run.log(Finding("overfitting.validation_rises", "warning", "By heart.", ""))
-    fitting = [name for name, why, _ in advice._remedies(run, recipe) if why.startswith("overfitting")]
+    fitting = [name for name, why, _ in remedies.remedies(run, recipe) if why.startswith("overfitting")]
     assert fitting == [
         "more dropout",
         "more weight decay",
         "label smoothing",
     ]  # a table is not augmented; tiny is least
-    for _, _, changed in advice._remedies(run, recipe):
+    for _, _, changed in remedies.remedies(run, recipe):
         assert changed != recipe
-        assert advice._change(recipe, changed).startswith("--")
+        assert remedies.options_of(recipe, changed).startswith("--")
 
 
 def test_every_remedy_that_fits_a_finding_exists() -> None:
-    assert {name for names in advice.FITTING.values() for name in names} | {*advice.OTHERWISE} <= advice.REMEDIES.keys()
+    assert {name for names in remedies.FITTING.values() for name in names} | {
+        *remedies.OTHERWISE
+    } <= remedies.REMEDIES.keys()
 
 
 def test_with_a_budget_the_runs_own_recipe_is_trained_as_shortly(slow: Any) -> None:

@@ -9,62 +9,30 @@ as the run. The test part is not read. What the test cannot see is the luck of t
 
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors.torch import load as load_weights
 from torch import Tensor
 
-from lamina import find
 from lamina.data.data import Data
 from lamina.data.store import Store
 from lamina.errors import OptionError
 from lamina.evaluation import evaluate
 from lamina.metrics.metric import Metric
 from lamina.metrics.paired import LEVEL, Difference, holm, paired
-from lamina.model import Model, build, load, open_data
+from lamina.model import Model, build, encoded, learned, load, open_data, without
 from lamina.prepare import Prepared, begin, free_path, prepare
 from lamina.recipe import Recipe
+from lamina.remedies import options_of, remedies
 from lamina.run import Run
 from lamina.training import finish, learn
 from lamina.watch import Quiet, Watch
 from lamina.writing import number
 
 TRIALS = 6
-STRONGER: dict[str, Any] = {"erase": 0.25, "mix": "mixup", "colour": 0.3, "mask": 0.25}
-"""Options of tasks that vary training examples, and to what they are raised."""
-OVERFITTING = ("more augmentation", "more dropout", "more weight decay", "label smoothing", "a smaller network")
-TOO_FAR = ("a lower learning rate", "gradients clipped", "averaged weights")
-TOO_SHORT = ("a higher learning rate", "a larger network", "less dropout", "more epochs")
-FITTING = {
-    "overfitting.validation_rises": OVERFITTING,
-    "plateau.validation": OVERFITTING,
-    "underfitting.unfinished": TOO_SHORT,
-    "learning.none": TOO_SHORT,
-    "rate.low": TOO_SHORT[:1],
-    "rate.high": TOO_FAR,
-    "rate.beyond": TOO_FAR,
-    "gradient.explodes": TOO_FAR,
-    "loss.spike": TOO_FAR,
-    "units.dead": TOO_FAR,
-    "validation.noisy": TOO_FAR,
-    "divergence.returned": TOO_FAR,
-    "discriminator.overfits": OVERFITTING,
-    "discriminator.wins": TOO_FAR,
-    "generator.collapse": TOO_FAR,
-    "class.imbalance": ("weighted classes",),
-    "class.never": ("weighted classes", *TOO_SHORT),
-}
-"""Which remedies fit what was found, the most hopeful first."""
-OTHERWISE = (
-    "a higher learning rate",
-    "a lower learning rate",
-    "more augmentation",
-    "a larger network",
-    "more weight decay",
-)
 
 
 @dataclass(frozen=True)
@@ -124,20 +92,20 @@ def advise(
     recipe = model.recipe if data is None else Recipe.of(model.run, data)
     examples, store = open_data(recipe, model.facts)
     trial = _Trials(model, recipe, examples, store, None)
-    remedies = _remedies(model.run, recipe)[:trials]
+    chosen = remedies(model.run, recipe)[:trials]
     own = trial.rows(model.network)
     if budget is not None:
-        trial.seconds = (budget - (time.monotonic() - began)) / (len(remedies) + 1)
+        trial.seconds = (budget - (time.monotonic() - began)) / (len(chosen) + 1)
         watch.say(f"Training as before, for {trial.seconds:.0f} s.")
         shortly = trial.train(recipe)
         own = own if shortly is None else shortly
     tried: list[tuple[Tried, Recipe]] = []
-    for place, (name, why, changed) in enumerate(remedies, 1):
-        watch.say(f"Remedy {place} of {len(remedies)}: {name} ({_change(recipe, changed)}).")
+    for place, (name, why, changed) in enumerate(chosen, 1):
+        watch.say(f"Remedy {place} of {len(chosen)}: {name} ({options_of(recipe, changed)}).")
         started = time.monotonic()
         rows = trial.train(changed)
         found = None if rows is None else paired(trial.metric, rows, own, groups=trial.groups)
-        row = _row(name, _change(recipe, changed), why, trial.metric, rows, found, time.monotonic() - started)
+        row = _row(name, options_of(recipe, changed), why, trial.metric, rows, found, time.monotonic() - started)
         tried.append((row, changed))
     corrected = holm({row.remedy: row.p for row, _ in tried})
     sign = 1 if trial.metric.better == "higher" else -1
@@ -205,100 +173,26 @@ class _Trials:
         """Train by a recipe in a run that is thrown away; None where training stopped."""
         if self.seconds is not None:
             recipe = replace(recipe, plan=replace(recipe.plan, budget=max(1.0, self.seconds)))
-        network = build(recipe, self.facts)
+        facts, store = self.facts, self.store
+        if recipe.task != self.recipe.task:  # what it learns of the data, and how it encodes them, may differ
+            facts = learned(recipe.task, self.data)
+            store = encoded(recipe.task, facts, self.data, None, recipe.source.name)
+        data = self.data if recipe.fix == self.recipe.fix else self.mended(recipe.fix[-1])
+        network = build(recipe, facts)
         begin(network, recipe)
         with tempfile.TemporaryDirectory() as folder:
             run = Run.create(Path(folder) / "trial", recipe.to_json())
-            if learn(Prepared(run, recipe, self.facts, self.data, self.store, network), Quiet()) is not None:
+            if learn(Prepared(run, recipe, facts, data, store, network), Quiet()) is not None:
                 return None
             network.load_state_dict(load_weights((run.path / "best.safetensors").read_bytes()))
         return self.rows(network)
 
-
-def _remedies(run: Run, recipe: Recipe) -> list[tuple[str, str, Recipe]]:
-    """Names of remedies, the findings that they fit, and the recipes: those for what was found first."""
-    wanted: dict[str, str] = {}
-    for finding in run.findings():
-        for name in FITTING.get(finding.kind, ()):
-            wanted.setdefault(name, finding.kind)
-    for name in OTHERWISE:
-        wanted.setdefault(name, "")
-    made = ((name, why, REMEDIES[name](recipe)) for name, why in wanted.items())
-    return [(name, why, changed) for name, why, changed in made if changed is not None and changed != recipe]
-
-
-def _plan(**changes: Callable[[Any], Any]) -> Callable[[Recipe], Recipe | None]:
-    """A remedy that changes fields of the plan."""
-
-    def change(recipe: Recipe) -> Recipe | None:
-        new = {name: rule(getattr(recipe.plan, name)) for name, rule in changes.items()}
-        return replace(recipe, plan=replace(recipe.plan, **new))
-
-    return change
-
-
-def _sized(steps: int) -> Callable[[Recipe], Recipe | None]:
-    """A remedy that takes the next larger or smaller network."""
-
-    def change(recipe: Recipe) -> Recipe | None:
-        sizes = list(find.network(recipe.network).SIZES)
-        place = sizes.index(recipe.size) + steps if recipe.size in sizes else -1
-        return replace(recipe, size=sizes[place]) if 0 <= place < len(sizes) else None
-
-    return change
-
-
-def _augmented(recipe: Recipe) -> Recipe | None:
-    """The task that varies its training examples more, where it varies any."""
-    there = {field.name: getattr(recipe.task, field.name) for field in fields(recipe.task)}
-    stronger = {
-        name: value
-        for name, value in STRONGER.items()
-        if name in there and (isinstance(value, str) or there[name] is None or there[name] < value)
-    }
-    return replace(recipe, task=replace(recipe.task, **stronger)) if stronger else None
-
-
-def _option(name: str, value: Any) -> Callable[[Recipe], Recipe | None]:
-    """A remedy that sets an option of the task, where it has that."""
-
-    def change(recipe: Recipe) -> Recipe | None:
-        has = any(field.name == name for field in fields(recipe.task))
-        return replace(recipe, task=replace(recipe.task, **{name: value})) if has else None
-
-    return change
-
-
-REMEDIES: dict[str, Callable[[Recipe], Recipe | None]] = {
-    "a higher learning rate": _plan(lr=lambda lr: 3 * lr),
-    "a lower learning rate": _plan(lr=lambda lr: lr / 3),
-    "more weight decay": _plan(weight_decay=lambda decay: max(5 * decay, 1e-2)),
-    "gradients clipped": _plan(clip=lambda clip: 1.0 if clip is None else clip / 3),
-    "averaged weights": _plan(ema=lambda ema: 0.99 if ema is None else ema),
-    "more epochs": _plan(epochs=lambda epochs: 2 * epochs, budget=lambda budget: budget and 2 * budget),
-    "more dropout": lambda recipe: replace(recipe, dropout=min(0.5, (recipe.dropout or 0.1) + 0.2)),
-    "less dropout": lambda recipe: replace(recipe, dropout=0.0),
-    "a larger network": _sized(1),
-    "a smaller network": _sized(-1),
-    "more augmentation": _augmented,
-    "weighted classes": _option("class_weights", True),
-    "label smoothing": _option("label_smoothing", 0.1),
-}
-
-
-def _change(recipe: Recipe, changed: Recipe) -> str:
-    """What differs between two recipes, as options of the command line."""
-    said = []
-    for field in fields(recipe.plan):
-        if getattr(recipe.plan, field.name) != getattr(changed.plan, field.name):
-            said.append(f"--{field.name.replace('_', '-')} {getattr(changed.plan, field.name):.3g}")
-    for field in fields(recipe.task):
-        if getattr(recipe.task, field.name) != getattr(changed.task, field.name):
-            said.append(f"--set {field.name}={str(getattr(changed.task, field.name)).lower()}")
-    for name in ("size", "dropout"):
-        if getattr(recipe, name) != getattr(changed, name):
-            said.append(f"--{name} {getattr(changed, name)}")
-    return " ".join(said)
+    def mended(self, kind: str) -> Data:
+        """The data without the training examples that the run's findings of a kind name; all that validate stay, so that
+        the same ones are compared."""
+        named = [finding.evidence.get("removable", []) for finding in self.model.run.findings() if finding.kind == kind]
+        rows = np.array(sorted(set().union(*named)), dtype=np.int64)
+        return without(self.data, rows[self.data.part[rows] == "train"])
 
 
 def _row(
