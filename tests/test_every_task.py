@@ -20,6 +20,7 @@ from lamina.batch import Batch
 from lamina.data.ragged import joined
 from lamina.evaluation import evaluate
 from lamina.plan import Plan
+from lamina.report import words
 from lamina.state import State
 from trained import Trained
 
@@ -43,6 +44,11 @@ def test_learns_its_tiny_data_beyond_the_trivial_baseline(trained: Trained) -> N
         assert score["low"] > trivial["value"]
     else:
         assert score["high"] < trivial["value"]
+
+
+@every_task
+def test_every_metric_is_explained(trained: Trained) -> None:
+    assert [name for name in trained.model.task.metrics(trained.model.facts) if words.term(name) is None] == []
 
 
 @every_task

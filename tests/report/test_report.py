@@ -105,8 +105,20 @@ def test_the_chapters_come_in_order() -> None:
         "speed",
         "findings",
         "repeat",
+        "terms",
     ]
-    assert [a["href"] for t, a in seen.tags if t == "a"] == [f"#{section}" for section in sections]
+    links = [a["href"] for t, a in seen.tags if t == "a"]
+    assert links[: len(sections)] == [f"#{section}" for section in sections]
+    assert all(link.startswith("#term-") for link in links[len(sections) :])
+
+
+def test_every_term_is_explained_once_in_full_where_it_is_linked_to() -> None:
+    seen = read(page("whole"))
+    linked = {a["href"][1:] for t, a in seen.tags if t == "a" and a["href"].startswith("#term-")}
+    explained = [a["id"] for _, a in seen.tags if a.get("id", "").startswith("term-")]
+    assert linked == set(explained)
+    assert {"term-test-part", "term-overfitting", "term-accuracy", "term-convolution", "term-softmax"} <= linked
+    assert "the bootstrap of Efron & Tibshirani" in seen.text
 
 
 def test_the_page_says_what_the_run_holds() -> None:

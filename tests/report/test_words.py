@@ -59,11 +59,22 @@ def test_duration(seconds: float | None, text: str) -> None:
 
 
 def test_metrics_are_known_by_their_usual_spellings() -> None:
-    assert words.meaning("log_loss") == words.meaning("log-loss") == words.METRICS["log loss"]
+    assert words.meaning("log_loss") == words.meaning("log-loss") == words.TERMS["log loss"].sentence
     assert words.meaning("R²") == words.meaning("r2") != ""
     assert words.meaning("something else") == ""
     assert words.usually_lower("RMSE")
     assert not words.usually_lower("accuracy")
+
+
+def test_terms_are_whole_and_hold_no_markup_of_a_page() -> None:
+    assert len(words.TERMS) >= 59
+    assert len({term.anchor for term in words.TERMS.values()}) == len(words.TERMS)
+    for term in words.TERMS.values():
+        assert term.sentence.endswith((".", "?"))
+        assert term.more
+        assert "#" not in term.sentence + term.more
+    assert words.TERMS["auroc"].title == "AUROC"
+    assert words.as_html("*a* <b>") == "<p><em>a</em> &lt;b&gt;</p>\n"
 
 
 def test_names_are_written_as_the_field_writes_them() -> None:

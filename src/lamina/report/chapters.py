@@ -11,6 +11,16 @@ from lamina.report import charts, words
 from lamina.report.material import Json, Material
 from lamina.report.verdict import sentence, with_interval
 
+CONCEPTS = {
+    "Conv": "convolution",
+    "BatchNorm": "batch normalisation",
+    "ReLU": "ReLU",
+    "Sigmoid": "sigmoid",
+    "Dropout": "dropout",
+    "Embedding": "embedding",
+}
+"""By the beginning of a layer's type, the term that explains it."""
+
 
 def scores(material: Material) -> Json:
     """Every metric of the network and of each baseline, and a picture of the first."""
@@ -21,7 +31,7 @@ def scores(material: Material) -> Json:
         table.append(
             {
                 "metric": words.metric_name(metric),
-                "meaning": words.meaning(metric),
+                "term": words.term(metric),
                 "better": "lower" if material.lower(metric) else "higher",
                 "network": _cell(score, decimals),
                 "baselines": [_cell((baseline.get(metric) or {}), decimals) for baseline in baselines.values()],
@@ -122,7 +132,20 @@ def network(material: Material) -> Json:
         "rows": rows,
         "parameters": words.number(material.layers.get("parameters")),
         "flops": words.compact(material.layers.get("flops")),
+        "concepts": _concepts({row["type"] for row in rows}, material),
     }
+
+
+def _concepts(types: set[str], material: Material) -> list[str]:
+    """The terms that explain this network and how it was trained."""
+    probable = any(words.term(metric) is words.TERMS["log loss"] for metric in material.test.get("scores") or {})
+    said = {
+        **{term: any(name.startswith(kind) for name in types) for kind, term in CONCEPTS.items()},
+        "softmax": probable,
+        "cross-entropy": probable,
+        "weight decay": bool((material.recipe.get("plan") or {}).get("weight_decay")),
+    }
+    return [term for term, there in said.items() if there]
 
 
 def findings(material: Material) -> list[Json]:

@@ -45,6 +45,7 @@ def render(run: Run) -> str:
     material = gather(run)
     return template("page.html.jinja").render(
         terms=words.TERMS,
+        as_html=words.as_html,
         verdict=verdict(material),
         scores=chapters.scores(material),
         data=chapters.data(material),
