@@ -184,7 +184,8 @@ FAULTS = (
     Fault("running averages that lag behind", "momentum 1e-4", ("normalisation.drifts",), PICTURES, own(Lagging)),
     *(
         Fault(
-            "pictures varied beyond recognition", f"hidden in part, shifted by {share} of a side", ("augmentation.strong",), PICTURES,
+            "pictures varied too much", f"hidden in part, shifted by {share} of a side", ("augmentation.strong",),
+            PICTURES,
             lambda share=share: {"options": {"shift": share, "erase": 1.0}, "epochs": 30},
         )
         for share in (0.4, 0.8)
