@@ -360,19 +360,19 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME-N otherwise.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train on a small real data set that an installed library ships, from start to report.
+    """Train on a small real data set that an installed library ships, from start to report. It is left beside the run.
 
     Example: lamina demo tabular_regression
     """
-    import tempfile
-
     from lamina import find, training
     from lamina.terminal import watching
 
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, watching(as_json) as watch:
+    with watching(as_json) as watch:
         made = find.task(task)()
-        model = training.train(made.tiny(Path(folder)), task=made, budget=DEMO_SECONDS, out=out, watch=watch)
+        folder = (out.parent if out else Path("runs")) / "demo-data" / task
+        folder.mkdir(parents=True, exist_ok=True)
+        model = training.train(made.tiny(folder), task=made, budget=DEMO_SECONDS, out=out, watch=watch)
     summary(model, model.run.read("evaluation/test.json"), "test", time.monotonic() - began, as_json)
 
 
