@@ -155,6 +155,17 @@ def test_constant_and_identifier_columns_are_noted() -> None:
     ]
 
 
+@pytest.mark.parametrize(("kept", "severity"), [(["x"], "note"), ([], "warning")])
+def test_texts_in_a_table_are_told_to_say_little_there(kept: list[str], severity: str) -> None:
+    words = np.random.default_rng(0).choice(["a", "good", "film", "about", "dogs", "and", "rain"], (900, 9))
+    frame = table().with_columns(said=pl.Series([" ".join(row) + f" {i}" for i, row in enumerate(words)]))[
+        [*kept, "said"]
+    ]
+    answers = np.random.default_rng(1).choice(["yes", "no"], 900).astype(object)
+    told = [f for f in audit(put(frame, answers, PART)) if f.kind == "column.text"]
+    assert [(f.severity, f.where) for f in told] == [(severity, ("said",))]
+
+
 def test_an_identifier_in_the_order_of_classes_is_no_leak() -> None:
     rows = np.random.default_rng(0).permutation(900)
     frame = table().with_columns(id=pl.Series(rows.astype(float)))
