@@ -126,7 +126,7 @@ def prepare(
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError("something is there already.", str(path), "Name another directory with --out, or --resume it.")
-    data, facts, store, findings = look(recipe, watch)
+    data, facts, store, findings, audit = look(recipe, watch)
     out = tuple(np.flatnonzero(data.part == OUT).tolist())
     recipe = replace(recipe, fingerprint=data.fingerprint(), left_out=out)
     stop_at(findings, recipe.accept)
@@ -135,8 +135,9 @@ def prepare(
         recipe, choice = _settle(recipe, own, wishes, facts, data, store, began)
     network = build(recipe, facts, own)
     start = begin(network, recipe)
+    looked = time.monotonic()
     flight = _fly(recipe, wishes, network, facts, data, store, choice, path)
-    recipe = flight.recipe
+    recipe, flown = flight.recipe, time.monotonic() - looked
     for finding in flight.findings:
         watch.find(finding)
     stop_at(flight.findings, recipe.accept, TrainingError)
@@ -153,20 +154,22 @@ def prepare(
         for note in start + flight.notes + _describe(recipe, run.read("layers.json")["parameters"], choice):
             watch.say(note)
             run.log(note)
-        run.log({"kind": "prepared", "seconds": time.monotonic() - began})
+        run.log({"kind": "prepared", "seconds": time.monotonic() - began, "audit": audit, "preflight": flown})
         aside.rename(path)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return Prepared(Run(path), recipe, facts, data, store, network)
 
 
-def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding]]:
-    """Read, split, audit and encode the data of a recipe, saying what is recognised and found."""
+def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding], float]:
+    """Read, split, audit and encode the data of a recipe, saying what is recognised and found; last, the audit's seconds."""
     data = read_data(recipe)
     for note in data.notes:
         watch.say(note)
     watch.say("Examples: " + ", ".join(f"{count:,} {part}" for part, count in data.counts().items()) + ".")
+    began = time.monotonic()
     findings = audited(data, partial(watch.progress, "auditing"))
+    took = time.monotonic() - began
     for finding in findings:
         watch.find(finding)
     if recipe.fix and not recipe.left_out:  # a recipe that is repeated leaves out the same ones
@@ -180,7 +183,7 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
     if store.failures:
         findings.append(corrupt(store.failures, len(data)))
         watch.find(findings[-1])
-    return data, facts, store, findings
+    return data, facts, store, findings, took
 
 
 def mended(data: Data, findings: list[Finding], kinds: Sequence[str]) -> tuple[Data, list[Finding], str]:

@@ -152,6 +152,17 @@ def test_what_a_run_under_way_has_not_divided_yet_is_shown(material: Material) -
     assert rows(speed(early))["training, not divided"] == ("6.8 s", "100 %", "100 %")
 
 
+def test_an_audit_that_takes_more_than_a_tenth_says_why(material: Material) -> None:
+    told = speed(replace(material, audited=4.0, flown=3.0))
+    assert [rows(told)[name] for name in ("preparing", "audit", "pre-flight")] == [
+        ("5 s", "6.0 %", ""),
+        ("4 s", "4.8 %", ""),
+        ("3 s", "3.6 %", ""),
+    ]
+    assert "audit" not in told["limit"]
+    assert "The audit took 13 %: it grows with the examples" in speed(replace(material, audited=11.0))["limit"]
+
+
 def test_a_run_without_records_has_no_time(tmp_path: Path) -> None:
     told = speed(gather(Run.create(tmp_path / "run", {"format": 1})))
     assert (told["parts"], told["totals"], told["tiles"], told["limit"], told["figure"]) == ([], [], [], "", None)

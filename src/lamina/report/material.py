@@ -34,6 +34,9 @@ class Material:
     """Each reading of the test part."""
     prepared: float | None
     """Seconds from the command to the first step; None when they were not recorded."""
+    audited: float | None
+    flown: float | None
+    """Of these, the seconds of the audit and of the pre-flight."""
     notes: list[str]
     steps: list[Json]
     epochs: list[Json]
@@ -106,7 +109,9 @@ def gather(run: Run) -> Material:
         seeds=_read(run, "seeds.json", {}, problems),
         advice=_read(run, "advice.json", {}, problems),
         reads=_read(run, "test_reads.json", [], problems),
-        prepared=_prepared(by_kind.get("prepared", [])),
+        prepared=_prepared(by_kind.get("prepared", []), "seconds"),
+        audited=_prepared(by_kind.get("prepared", []), "audit"),
+        flown=_prepared(by_kind.get("prepared", []), "preflight"),
         notes=[str(record.get("what", "")) for record in by_kind["note"]],
         steps=by_kind["step"],
         epochs=by_kind["epoch"],
@@ -117,8 +122,8 @@ def gather(run: Run) -> Material:
     )
 
 
-def _prepared(records: list[Json]) -> float | None:
-    known = [record["seconds"] for record in records if isinstance(record.get("seconds"), int | float)]
+def _prepared(records: list[Json], what: str) -> float | None:
+    known = [record[what] for record in records if isinstance(record.get(what), int | float)]
     return known[-1] if known else None
 
 

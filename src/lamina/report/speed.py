@@ -14,6 +14,8 @@ from lamina.report.material import Json, Material
 
 PARTS = {
     "prepare": ("preparing", "reading, encoding, measuring"),
+    "audit": ("audit", "looking for illnesses of the data"),
+    "preflight": ("pre-flight", "trying copies of the network"),
     "data": ("waiting for data", "fetching, augmenting"),
     "forward": ("forward pass", "answers, and their loss"),
     "backward": ("backward pass", "the gradient of the loss"),
@@ -25,7 +27,7 @@ PARTS = {
     "proof": ("proof", "test part, baselines"),
 }
 """In the order of time: name and meaning of each part of a run."""
-OUTSIDE = ("prepare", "proof")
+OUTSIDE = ("prepare", "audit", "preflight", "proof")
 """Parts that are not training."""
 
 _LIMITS = {
@@ -37,7 +39,7 @@ _LIMITS = {
 }
 _DEVICES = {"cpu": "the processor", "cuda": "the graphics processor", "mps": "the graphics processor"}
 WORTH_NAMING = 0.1
-"""Share of the training time from which a second part is named beside the largest."""
+"""Share of the training time from which a second part is named beside the largest; of the run, from which the audit is."""
 UNDIVIDED = 0.01
 """Share of the training time that may be missing from its parts without being shown."""
 
@@ -65,7 +67,8 @@ def _parts(material: Material) -> dict[str, float]:
     recorded, training = sum(spent.values()), _number(material.seconds) or 0.0
     if training - recorded > UNDIVIDED * training:  # an older Lamina, an epoch under way, or one that was resumed
         spent["unknown"] = training - recorded
-    spent["prepare"] = material.prepared or 0.0
+    spent["audit"], spent["preflight"] = material.audited or 0.0, material.flown or 0.0
+    spent["prepare"] = max(0.0, (material.prepared or 0.0) - spent["audit"] - spent["preflight"])
     spent["proof"] = _number(material.test.get("seconds")) or 0.0
     return {part: seconds for part, seconds in spent.items() if seconds > 0}
 
@@ -98,6 +101,12 @@ def _limit(material: Material, parts: dict[str, float]) -> str:
         longest = max(OUTSIDE, key=lambda part: parts.get(part, 0.0))
         shares = [_share(seconds, training + outside) for seconds in (training, parts[longest])]
         sentence += f". Training was only {shares[0]} of the whole run; {PARTS[longest][0]} took {shares[1]}"
+    whole = sum(parts.values())
+    if parts.get("audit", 0.0) > WORTH_NAMING * whole:
+        sentence += (
+            f". The audit took {_share(parts['audit'], whole)}: it grows with the examples, not with the training, which was "
+            "short; of the same examples it is remembered"
+        )
     return sentence + "."
 
 
