@@ -128,11 +128,28 @@ class Explained:
 
     def findings(self) -> list[Finding]:
         """What makes these explanations doubtful."""
-        return [
-            Finding(kind, "warning", what, remedy, tuple(one.where for one in some)[:20], len(some), evidence)
-            for kind, what, remedy, some, evidence in self._doubts()
-            if some
-        ]
+        like = [one for one in self.explanations if one.doubtful]
+        short = [one for one in self.explanations if one.incomplete]
+        found = []
+        if like:
+            what = (
+                f"{len(like)} of {len(self.explanations)} explanations tell little about what was learned: networks with "
+                "random weights rank the parts of the input much alike."
+            )
+            remedy = "Take them as pictures of the input; compare with other inputs, or cover a part and predict again."
+            evidence = {"correlations": [round(one.random, 3) for one in like]}
+            found.append(Finding("explanation.random", "warning", what, remedy, _places(like), len(like), evidence))
+        if short:
+            what = (
+                f"The parts of {len(short)} of {len(self.explanations)} explanations miss more than {INCOMPLETE:.0%} of the "
+                "difference that they should add up to."
+            )
+            remedy = "Take their shares as rough; the answer changes too sharply on the way from the reference."
+            evidence = {"missing": [round(one.missing, 6) for one in short]}
+            found.append(
+                Finding("explanation.incomplete", "warning", what, remedy, _places(short), len(short), evidence)
+            )
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """What a program reads."""
@@ -143,27 +160,9 @@ class Explained:
             "findings": [finding.to_json() for finding in self.findings()],
         }
 
-    def _doubts(self) -> list[tuple[str, str, str, list[Explanation], dict[str, Any]]]:
-        like = [one for one in self.explanations if one.doubtful]
-        short = [one for one in self.explanations if one.incomplete]
-        return [
-            (
-                "explanation.random",
-                f"{len(like)} of {len(self.explanations)} explanations tell little about what was learned: networks with "
-                "random weights rank the parts of the input much alike.",
-                "Take them as pictures of the input; compare with other inputs, or cover a part and predict again.",
-                like,
-                {"correlations": [round(one.random, 3) for one in like]},
-            ),
-            (
-                "explanation.incomplete",
-                f"The parts of {len(short)} of {len(self.explanations)} explanations miss more than {INCOMPLETE:.0%} of the "
-                "difference that they should add up to.",
-                "Take their shares as rough; the answer changes too sharply on the way from the reference.",
-                short,
-                {"missing": [round(one.missing, 6) for one in short]},
-            ),
-        ]
+
+def _places(some: list[Explanation]) -> tuple[str, ...]:
+    return tuple(one.where for one in some)[:20]
 
 
 def explained(subject: Subject, inputs: Sequence[Any]) -> Explained:
