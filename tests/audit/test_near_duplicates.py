@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits, load_sample_images
 from lamina.audit.near_duplicates import find
 from lamina.data.data import Data
 from lamina.data.images import digests_of_files, digests_of_rows
+from lamina.data.thumbnails import thumbnails, zoomed
 
 
 def patches(rows: int = 300) -> np.ndarray:
@@ -106,3 +107,34 @@ def test_files_are_decoded_and_unreadable_and_blank_ones_left_alone(tmp_path: Pa
 
 def test_few_pictures_and_other_data_say_nothing() -> None:
     assert list(find(put(patches(40)))) == []
+
+
+def test_cut_copies_are_found_among_pictures_that_are_all_alike() -> None:
+    """Of digits a twentieth that is cut off moves a copy as far away as other digits lie."""
+    small = (load_digits().images[:900] * 15.9).astype(np.uint8)
+    pixels = np.stack([np.asarray(Image.fromarray(one).resize((28, 28), Image.Resampling.BICUBIC)) for one in small])
+    tests, trained = np.arange(3, 83, 4), np.arange(0, 80, 4)
+    assert [finding.kind for finding in find(put(pixels))] == []
+    for size in (1.4, 0.7):
+        box = (size, size, 28 - size, 28 - size)
+        ill = pixels.copy()
+        ill[tests] = [
+            np.asarray(Image.fromarray(one).resize((28, 28), Image.Resampling.BICUBIC, box=box))
+            for one in pixels[trained]
+        ]
+        named = {row for finding in find(put(ill)) for row in finding.evidence["indices"]}
+        assert len(named & {*tests.tolist()}) >= 14  # of 20
+
+
+def test_a_cut_thumbnail_is_that_of_a_cut_picture() -> None:
+    pixels = patches(60)
+    cut = np.stack(
+        [
+            np.asarray(Image.fromarray(one).resize((32, 32), Image.Resampling.BICUBIC, box=(1.6, 1.6, 30.4, 30.4)))
+            for one in pixels
+        ]
+    )
+    expected, found = thumbnails(put(cut)), zoomed(put(pixels), 0.1)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 0.25 * np.abs(thumbnails(put(pixels)) - expected).mean()
+    assert np.abs(zoomed(put(pixels), 0.0) - thumbnails(put(pixels))).mean() < 2.0

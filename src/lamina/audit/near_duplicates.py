@@ -6,7 +6,8 @@ photographs hardly ever. So the rule is no fixed distance. Where n examples lie 
 uniform numbers (Levina & Bickel 2004): P(ratio < t) = 1 - (1 - t^D)^(k-1). Copies are few, so the median of the ratios gives
 D; and t is chosen so that in all of the data ``FALSE_PAIRS`` nearest neighbours are that near by chance. A pair below t is a
 copy, if its edges agree as well: two smooth pictures can be near though nothing in them is the same. Brightness and contrast
-do not count: thumbnails are brought to mean 0 and norm 1.
+do not count: thumbnails are brought to mean 0 and norm 1. Where pictures are small and alike, cutting off a twentieth moves
+them as far apart as others lie; so across parts each is also compared with the others cut as much (``CUTS``).
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import torch
 
 from lamina.audit.duplicates import MOST_NAMED
 from lamina.data.data import Data
-from lamina.data.thumbnails import pictured, thumbnails
+from lamina.data.thumbnails import pictured, thumbnails, zoomed
 from lamina.findings import Finding
 
 FALSE_PAIRS = 0.05
@@ -25,6 +26,8 @@ LEAST_CORRELATION = 0.9
 """Of two thumbnails that are copies, whatever the others look like."""
 LEAST_EDGES = 0.8
 """Correlation of the differences between neighbouring pixels of two copies: 0.84 and more where a twentieth was cropped."""
+CUTS = (0.05, 0.1)
+"""Shares of the width and height that may have been cut off."""
 _NEIGHBOURS = 8  # the k above: a picture may have some copies, so the second nearest is no measure
 _FEWEST = 50  # pictures below which the median ratio says nothing
 _CELL = 512  # pictures that are compared with one another, about
@@ -38,21 +41,47 @@ def find(data: Data) -> Iterator[Finding]:
         return
     rows = different(data)
     small = thumbnails(data)[rows]
-    vectors = small.reshape(len(rows), -1) - small.mean((1, 2))[:, None]
-    lengths = np.linalg.norm(vectors, axis=1)
-    seen = lengths > 1e-3 * 255  # not-a-number where a picture cannot be read, nearly 0 where it is blank
-    if seen.sum() >= _FEWEST:
-        pairs = copies(vectors[seen] / lengths[seen, None])
-        yield from reported(data, rows[seen][pairs[_edges_agree(small[seen], pairs)]])
+    rows = rows[
+        _contrast(small) > 1e-3 * 255
+    ]  # not-a-number where a picture cannot be read, nearly 0 where it is blank
+    if len(rows) < _FEWEST:
+        return
+    whole = thumbnails(data)[rows]
+    found = [_alike(whole, whole, copies(_unit(whole)))]
+    trained = data.part[rows] == "train"
+    known, held = np.flatnonzero(trained), np.flatnonzero(~trained)
+    if min(len(known), len(held)) >= _FEWEST:
+        for share in CUTS:
+            cut = zoomed(data, share)[rows]
+            for first, second in ((whole, cut), (cut, whole)):  # either may be the one that was cut
+                pairs = copies(_unit(first[held]), _unit(second[known]))
+                pairs = np.stack([held[pairs[:, 0]], known[pairs[:, 1]]], 1)
+                found.append(_alike(first, second, pairs))
+    yield from reported(data, rows[np.unique(np.sort(np.concatenate(found), 1), axis=0)])
 
 
-def _edges_agree(small: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """(pairs,) booleans, of thumbnails (examples, side, side)."""
-    edges = [np.diff(small, axis=axis).reshape(len(small), small[0].size - small.shape[1]) for axis in (1, 2)]
-    vectors = np.concatenate(edges, 1)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
-    alike: np.ndarray = np.einsum("pi,pi->p", vectors[pairs[:, 0]], vectors[pairs[:, 1]])
-    return np.asarray(alike >= LEAST_EDGES)
+def _contrast(small: np.ndarray) -> np.ndarray:
+    """(examples,): how far thumbnails are from being blank."""
+    return np.asarray(np.linalg.norm((small - small.mean((1, 2), keepdims=True)).reshape(len(small), -1), axis=1))
+
+
+def _unit(small: np.ndarray) -> np.ndarray:
+    """(examples, numbers) of mean 0 and norm 1."""
+    vectors = (small - small.mean((1, 2), keepdims=True)).reshape(len(small), -1)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-3))
+
+
+def _alike(first: np.ndarray, second: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The pairs, (pairs, 2) rows of the one and of the other thumbnails, whose edges agree, too."""
+    alike: np.ndarray = np.einsum("pi,pi->p", _edges(first[pairs[:, 0]]), _edges(second[pairs[:, 1]]))
+    return np.asarray(pairs[alike >= LEAST_EDGES])
+
+
+def _edges(small: np.ndarray) -> np.ndarray:
+    """(examples, numbers) of norm 1: the differences between neighbouring pixels."""
+    across = small.shape[1] * (small.shape[2] - 1)
+    vectors = np.concatenate([np.diff(small, axis=axis).reshape(len(small), across) for axis in (1, 2)], 1)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6))
 
 
 def different(data: Data) -> np.ndarray:
@@ -62,16 +91,17 @@ def different(data: Data) -> np.ndarray:
     return np.sort(order[first])
 
 
-def copies(vectors: np.ndarray) -> np.ndarray:
+def copies(vectors: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """Pairs that are nearer than chance allows.
 
     Args:
         vectors: (examples, numbers) float32 of norm 1.
+        known: others, among which copies of these are looked for; among themselves where there are none.
 
     Returns:
-        (pairs, 2) int64, the lower row first.
+        (pairs, 2) int64: rows of the first and of the others; among themselves each pair once, the lower row first.
     """
-    nearest, which = _neighbours(vectors)
+    nearest, which = _neighbours(vectors, known)
     ratio = nearest[:, 0] / np.maximum(nearest[:, -1], 1e-9)
     typical = float(np.median(ratio))
     if not 0 < typical < 1:
@@ -81,8 +111,8 @@ def copies(vectors: np.ndarray) -> np.ndarray:
     limit = (FALSE_PAIRS / (len(vectors) * others)) ** (1 / dimension)
     farthest = np.minimum(limit * nearest[:, -1], (2 - 2 * LEAST_CORRELATION) ** 0.5)
     row, place = np.nonzero(nearest[:, :-1] < farthest[:, None])
-    pairs: np.ndarray = np.unique(np.sort(np.stack([row, which[row, place]], 1), axis=1), axis=0)
-    return pairs
+    pairs = np.stack([row, which[row, place]], 1)
+    return np.unique(np.sort(pairs, axis=1), axis=0) if known is None else pairs
 
 
 def reported(data: Data, pairs: np.ndarray) -> Iterator[Finding]:
@@ -130,27 +160,30 @@ def _evidence(part: str, rows: np.ndarray, of: int, copies: np.ndarray) -> dict[
     return {"part": part, "near": len(rows), "examples": of, "share": share, **named}
 
 
-def _neighbours(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _neighbours(vectors: np.ndarray, others: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Distances (examples, k) to the nearest others, ascending, and which they are.
 
-    Not all pairs are compared: examples drawn at random are the centres of cells, an example belongs to the cells of the
-    centres nearest to it, and is compared with what else is in them. Copies share a cell all but always.
+    Not all pairs are compared: some of the others drawn at random are the centres of cells, an example belongs to the cells
+    of the centres nearest to it, and is compared with what else is in them. Copies share a cell all but always.
     """
-    known = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+    asked = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+    known = asked if others is None else torch.from_numpy(np.ascontiguousarray(others, dtype=np.float32))
     centres = max(1, len(known) // _CELL) if len(known) > 8 * _CELL else 1
-    drawn = np.random.default_rng(0).choice(len(known), centres, replace=False)
-    cells = (known @ known[torch.from_numpy(drawn)].T).topk(min(_NEAREST_CELLS, centres), 1).indices
-    best = torch.full((len(known), 0), -2.0)
-    which = torch.zeros((len(known), 0), dtype=torch.int64)
+    drawn = known[torch.from_numpy(np.random.default_rng(0).choice(len(known), centres, replace=False))]
+    cells = (asked @ drawn.T).topk(min(_NEAREST_CELLS, centres), 1).indices
+    homes = cells if others is None else (known @ drawn.T).topk(min(_NEAREST_CELLS, centres), 1).indices
+    best = torch.full((len(asked), 0), -2.0)
+    which = torch.zeros((len(asked), 0), dtype=torch.int64)
     for nearness in range(cells.shape[1]):
-        own_best = torch.full((len(known), _NEIGHBOURS), -2.0)
-        own_which = torch.zeros((len(known), _NEIGHBOURS), dtype=torch.int64)
+        own_best = torch.full((len(asked), _NEIGHBOURS), -2.0)
+        own_which = torch.zeros((len(asked), _NEIGHBOURS), dtype=torch.int64)
         for cell in range(centres):
-            asked = (cells[:, nearness] == cell).nonzero()[:, 0]
-            members = (cells == cell).any(1).nonzero()[:, 0]
-            for some in torch.split(asked, 2048):
-                alike = known[some] @ known[members].T
-                alike[some[:, None] == members] = -2.0  # itself
+            here = (cells[:, nearness] == cell).nonzero()[:, 0]
+            members = (homes == cell).any(1).nonzero()[:, 0]
+            for some in torch.split(here, 2048):
+                alike = asked[some] @ known[members].T
+                if others is None:
+                    alike[some[:, None] == members] = -2.0  # itself
                 found = alike.topk(min(_NEIGHBOURS, len(members)), 1)
                 own_best[some, : found.values.shape[1]] = found.values
                 own_which[some, : found.values.shape[1]] = members[found.indices]
@@ -158,7 +191,7 @@ def _neighbours(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             own_best[(own_which[:, :, None] == which[:, None]).any(2)] = -2.0
         best, place = torch.cat([best, own_best], 1).topk(_NEIGHBOURS, 1)
         which = torch.cat([which, own_which], 1).gather(1, place)
-    apart = known[which] - known[:, None]  # exact, where 2 - 2 cos would be a difference of nearly equal numbers
+    apart = known[which] - asked[:, None]  # exact, where 2 - 2 cos would be a difference of nearly equal numbers
     distances = torch.linalg.vector_norm(apart, dim=2)
     distances[best < -1.5] = 2.0
     order = distances.argsort(1)
