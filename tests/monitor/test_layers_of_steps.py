@@ -153,15 +153,22 @@ def evaluated(count: int = 12, **given: Any) -> list[Epoch]:
     return made
 
 
+BEGAN: list[Any] = [replace(steps()[0], highest=(1, 2.3))]
+
+
 @pytest.mark.parametrize(("varied", "said"), [(0.33, []), (0.5, ["augmentation.strong"])])
 def test_examples_that_are_varied_beyond_recognition_are_told(varied: float, said: list[str]) -> None:
-    kinds = found(evaluated(varied=[0.3, varied]))
+    kinds = found([*BEGAN, *evaluated(varied=[0.3, varied])])
     assert [kind for kind in kinds if kind != "underfitting.unfinished"] == said
 
 
 def test_strong_augmentation_that_keeps_from_overfitting_is_let_be() -> None:
     valid = [replace(epoch, valid={"log_loss": 0.9, "accuracy": 0.5}) for epoch in evaluated(varied=[0.3, 1.9])]
-    assert "augmentation.strong" not in found(valid)
+    assert "augmentation.strong" not in found([*BEGAN, *valid])
+
+
+def test_what_variation_costs_does_not_matter_where_all_is_learned() -> None:
+    assert "augmentation.strong" not in found([*BEGAN, *evaluated(varied=[0.01, 0.03])])
 
 
 @pytest.mark.parametrize(

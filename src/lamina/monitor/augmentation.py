@@ -5,7 +5,9 @@ loss is taken on the same training examples as they are and varied, both without
 hold over the last epochs. Nothing is learned by heart: on validation examples the network does as well as on training ones,
 to within ``ALIKE``, so there is nothing to be kept from. And variation still costs: the loss on varied examples is higher by
 ``COST`` than on the same ones as they are, so that much of each step is about what is never asked. Usual recipes cost less
-than a tenth (docs/log.md). It is a note: whether less of it is better, ``lamina advise`` finds out by training.
+than a tenth (docs/log.md); and where all is learned, and both losses are near nothing, it does not matter: the cost must be
+``LEAST`` of the loss that training began with. It is a note: whether less of it is better, ``lamina advise`` finds out by
+training.
 """
 
 import math
@@ -16,6 +18,7 @@ from lamina.monitor.monitor import History
 
 EPOCHS = 3
 COST = 0.15
+LEAST = 0.04
 ALIKE = 0.05
 HALF = 0.5  # of the budget, before which it is not asked
 
@@ -25,11 +28,14 @@ def find(history: History) -> Finding | None:
     name, latest = history.falling(), history.epochs[-EPOCHS:]
     if name is None or len(latest) < EPOCHS or latest[-1].t < HALF or not all(epoch.varied for epoch in latest):
         return None
+    if not history.steps or history.steps[0].highest is None:
+        return None
+    began = history.steps[0].highest[1]
     plain, varied = (statistics.fmean(epoch.varied[place] for epoch in latest) for place in (0, 1))
     known, other = (statistics.fmean(getattr(epoch, part)[name] for epoch in latest) for part in ("train", "valid"))
-    if not all(map(math.isfinite, (plain, varied, known, other))):
+    if not all(map(math.isfinite, (began, plain, varied, known, other))):
         return None
-    if varied - plain < COST * abs(plain) or other - known > ALIKE * abs(other):
+    if varied - plain < max(COST * abs(plain), LEAST * began) or other - known > ALIKE * abs(other):
         return None
     return Finding(
         "augmentation.strong",
@@ -38,5 +44,5 @@ def find(history: History) -> Finding | None:
         f"nothing is learned by heart ({name} {known:.4g} on training examples, {other:.4g} on validation ones).",
         "Vary them less (lamina tasks shows the options), or let lamina advise try it.",
         (f"epoch {latest[-1].epoch}",),
-        evidence={"varied": varied, "plain": plain, "training": known, "validation": other},
+        evidence={"varied": varied, "plain": plain, "began": began, "training": known, "validation": other},
     )
