@@ -19,25 +19,18 @@ EARLY = 0.05  # of the budget
 
 def find(history: History) -> Finding | None:
     """Name the layers of which most units get no gradient."""
-    latest = [step for step in history.steps[-RECORDS:] if step.layers and step.t >= EARLY]
-    if len(latest) < RECORDS:
-        return None
-    least = {
-        name: min(step.layers[name][3] for step in latest)
-        for name in latest[-1].layers
-        if all(name in step.layers for step in latest)
-    }
-    dead = {name: share for name, share in least.items() if share > MOST}
+    known = history.lasting(lambda step: {name: row[3] for name, row in step.layers.items()}, RECORDS, EARLY)
+    dead = {name: share for name, share in known.items() if share > MOST}
     if not dead:
         return None
-    worst = max(dead, key=lambda name: dead[name])
+    worst = next(iter(dead))
     others = f", and of {len(dead) - 1} other layers" if len(dead) > 1 else ""
     return Finding(
         "units.dead",
         "warning",
         f"No gradient reaches {dead[worst]:.0%} of the units of {worst}{others}: they are dead, and stay as they are.",
         "A lower --lr or --clip 1, so that they do not run away; a smaller --size; or a leaky rectifier.",
-        tuple(sorted(dead, key=lambda name: -dead[name])[:20]),
+        tuple(dead)[:20],
         len(dead),
-        evidence={"step": latest[-1].step, **{name: round(share, 3) for name, share in list(dead.items())[:20]}},
+        evidence={"step": history.steps[-1].step, **{name: round(share, 3) for name, share in list(dead.items())[:20]}},
     )

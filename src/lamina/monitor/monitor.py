@@ -2,6 +2,7 @@
 
 import math
 import pkgutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -34,6 +35,21 @@ class History:
     def falling(self) -> str | None:
         """The first metric that should fall: the one that shows overfitting soonest."""
         return next((name for name, direction in self.better.items() if direction == "lower"), None)
+
+    def lasting(self, what: Callable[[Step], dict[str, float]], records: int, early: float) -> dict[str, float]:
+        """By layer, the least of a number over the last steps of which it is known, the largest first.
+
+        Args:
+            what: a step -> the number of each layer; nothing where it was not taken.
+            records: how many steps; before there are so many there is nothing to be said.
+            early: share of the budget that must be spent at each.
+        """
+        latest = [values for step in self.steps[-records:] if step.t >= early and (values := what(step))]
+        if len(latest) < records:
+            return {}
+        names = [name for name in latest[-1] if all(name in values for values in latest)]
+        least = {name: min(values[name] for values in latest) for name in names}
+        return dict(sorted(least.items(), key=lambda pair: -pair[1]))
 
 
 class Monitor:

@@ -20,18 +20,13 @@ EARLY = 0.2  # of the budget
 
 def find(history: History) -> Finding | None:
     """Name the layers whose running statistics are not those of their batches."""
-    latest = [step for step in history.steps[-RECORDS:] if step.norms and step.t >= EARLY]
-    if len(latest) < RECORDS or not history.alone:
+    if not history.alone:
         return None
-    least = {
-        name: min(step.norms[name] for step in latest)
-        for name in latest[-1].norms
-        if all(name in step.norms for step in latest)
-    }
-    off = {name: nats for name, nats in least.items() if nats > MOST}
+    known = history.lasting(lambda step: step.norms, RECORDS, EARLY)
+    off = {name: nats for name, nats in known.items() if nats > MOST}
     if not off:
         return None
-    worst = max(off, key=lambda name: off[name])
+    worst = next(iter(off))
     others = f", and {len(off) - 1} other layers" if len(off) > 1 else ""
     return Finding(
         "normalisation.drifts",
@@ -39,7 +34,7 @@ def find(history: History) -> Finding | None:
         f"The statistics with which {worst}{others} will be evaluated are not those of the batches that train: they lie "
         f"{off[worst]:.2g} nats apart in each channel, at {RECORDS} steps in a row.",
         "A lower --lr, a larger --batch-size, or averages that follow sooner (a larger momentum of the layer).",
-        tuple(sorted(off, key=lambda name: -off[name])[:20]),
+        tuple(off)[:20],
         len(off),
-        evidence={"step": latest[-1].step, **dict(list(off.items())[:20])},
+        evidence={"step": history.steps[-1].step, **dict(list(off.items())[:20])},
     )
