@@ -27,7 +27,7 @@ checkpoint
 descent evaluation
 attribution by_class
 loop monitor report comparison rivals slices
-forecast origin remedies
+forecast origin remedies showing
 preflight
 prove
 model

@@ -26,6 +26,7 @@ from lamina.data.pictures import sheet
 from lamina.data.store import Store
 from lamina.environment import environment
 from lamina.errors import DataError, LaminaError, OptionError, RunError, TrainingError, unknown
+from lamina.exhibits import to_json
 from lamina.findings import Finding
 from lamina.layers.summary import summarise
 from lamina.machine import gemm_peak
@@ -36,6 +37,7 @@ from lamina.preflight.preflight import Flight, fly
 from lamina.preflight.trial import Chooser, Trial, fitting
 from lamina.recipe import Recipe, changed, with_options
 from lamina.run import Run
+from lamina.showing import galleries
 from lamina.tasks.task import Claim, Facts, Task
 from lamina.watch import Watch
 from lamina.writing import number
@@ -151,6 +153,7 @@ def prepare(
         for finding in findings:
             run.log(finding)
         run.write("preflight.json", flight.to_json())
+        run.write("audit.json", {"exhibits": [to_json(one) for one in galleries(recipe.task, facts, data, findings)]})
         for note in start + flight.notes + _describe(recipe, run.read("layers.json")["parameters"], choice):
             watch.say(note)
             run.log(note)
@@ -214,7 +217,11 @@ def mended(data: Data, findings: list[Finding], kinds: Sequence[str]) -> tuple[D
 
 def _mended(finding: Finding) -> Finding:
     """As a note; the proof has nothing to leave out for it any more."""
-    evidence = {name: value for name, value in finding.evidence.items() if name not in ("indices", "removable")}
+    evidence = {
+        name: value
+        for name, value in finding.evidence.items()
+        if name not in ("indices", "removable", "pairs", "suggested")
+    }
     what = f"{finding.what} What could be left out of training and validation was."
     return replace(finding, severity="note", what=what, evidence=evidence)
 

@@ -11,6 +11,7 @@ import sample_runs
 from sample_runs import page
 
 from lamina.errors import RunError
+from lamina.findings import Finding
 from lamina.records import Step
 from lamina.report.report import render, write_report
 from lamina.run import Run
@@ -292,3 +293,29 @@ def contrast(one: str, other: str) -> float:
 
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
+
+
+def test_what_the_audit_points_at_is_shown_with_the_data(tmp_path: Path) -> None:
+    run = sample_runs.whole(tmp_path / "run")
+    item = {"where": "rose/1.jpg", "caption": "rose; looks like tulip", "shown": {"text": "a text"}}
+    exhibit = {"kind": "gallery", "title": "Labels to look at", "explanation": "Look.", "items": [item]}
+    run.write("audit.json", {"exhibits": [exhibit]})
+    html = render(run)
+    chapter = html[html.index('<section id="data">') : html.index('<section id="learning">')]
+    assert "Labels to look at" in chapter
+    assert "rose; looks like tulip" in chapter
+
+
+def test_evidence_that_names_rows_is_for_programs(tmp_path: Path) -> None:
+    run = sample_runs.whole(tmp_path / "run")
+    run.log(
+        Finding(
+            "label.suspect",
+            "note",
+            "Some.",
+            "Look.",
+            evidence={"share": 0.5, "indices": [123456], "pairs": [[1, 654321]]},
+        )
+    )
+    html = render(run)
+    assert not re.search("123,?456|654,?321", html)

@@ -71,6 +71,7 @@ def find(data: Data) -> Iterator[Finding]:
             "indices": rows[suspects[:1000]].tolist(),
             "removable": rows[suspects[:MOST_NAMED]].tolist(),
             "margins": margin[:20].round(3).tolist(),
+            "suggested": [str(classes[other]) for other in suggested[:20]],
         },
     )
 

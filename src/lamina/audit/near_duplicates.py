@@ -134,7 +134,7 @@ def reported(data: Data, pairs: np.ndarray) -> Iterator[Finding]:
             f"Look at them; remove copies from one of the parts, they make the {part} score too good.",
             where=tuple(f"{data.where[twin]} ~ {data.where[row]}" for row, twin in twins[once[:20]]),
             count=len(leaked),
-            evidence=_evidence(part, leaked, of, np.unique(twins[:, 1])),
+            evidence=_evidence(part, leaked, of, np.unique(twins[:, 1]), twins[once]),
         )
     for part in data.counts():
         inside = pairs[(first == part) & (second == part)]
@@ -150,13 +150,14 @@ def reported(data: Data, pairs: np.ndarray) -> Iterator[Finding]:
             "Look at them; remove the copies, unless they are meant to weigh more.",
             where=tuple(f"{data.where[row]} ~ {data.where[twin]}" for row, twin in inside[:20]),
             count=len(repeated),
-            evidence=_evidence(part, repeated, of, repeated),
+            evidence=_evidence(part, repeated, of, repeated, inside),
         )
 
 
-def _evidence(part: str, rows: np.ndarray, of: int, copies: np.ndarray) -> dict[str, object]:
+def _evidence(part: str, rows: np.ndarray, of: int, copies: np.ndarray, pairs: np.ndarray) -> dict[str, object]:
     share = round(len(rows) / of, 4)
     named = {"indices": rows[:MOST_NAMED].tolist(), "removable": copies[:MOST_NAMED].tolist()}
+    named["pairs"] = pairs[:20].tolist()
     return {"part": part, "near": len(rows), "examples": of, "share": share, **named}
 
 

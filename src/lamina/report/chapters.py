@@ -11,6 +11,8 @@ from lamina.report import charts, words
 from lamina.report.material import Json, Material
 from lamina.report.verdict import sentence, with_interval
 
+ROWS = ("indices", "removable", "pairs", "suggested")
+"""Evidence that names rows of the data, for programs."""
 CONCEPTS = {
     "Conv": "convolution",
     "BatchNorm": "batch normalisation",
@@ -159,7 +161,9 @@ def findings(material: Material) -> list[Json]:
             "remedy": finding.remedy,
             "where": list(finding.where[:5]),
             "more": max(0, finding.count - len(finding.where[:5])) if finding.where else 0,
-            "evidence": [(words.title(str(key)), _told(value)) for key, value in finding.evidence.items()],
+            "evidence": [
+                (words.title(str(key)), _told(value)) for key, value in finding.evidence.items() if key not in ROWS
+            ],
         }
         for finding in sorted(material.findings, key=lambda finding: grave.get(finding.severity, 3))
     ]

@@ -19,14 +19,23 @@ MOST_SAMPLES = 6  # epochs
 def exhibits(material: Material) -> list[Json]:
     """What the network made up epoch by epoch, and each exhibit of the test part's evaluation; a kind that this page cannot
     draw is named."""
-    drawn = _samples(material)
-    for place, exhibit in enumerate(material.test.get("exhibits") or []):
+    return _samples(material) + _drawn(material.test.get("exhibits") or [], "exhibit")
+
+
+def audited(material: Material) -> list[Json]:
+    """What the audit's findings point at."""
+    return _drawn(material.audit.get("exhibits") or [], "audit")
+
+
+def _drawn(stored: list[Json], name: str) -> list[Json]:
+    drawn = []
+    for place, exhibit in enumerate(stored):
         kind = exhibit.get("kind")
         shared = {"kind": kind, "title": exhibit.get("title", ""), "explanation": exhibit.get("explanation", "")}
         if kind == "matrix":
             drawn.append({**shared, **_matrix(exhibit)})
         elif kind == "scatter":
-            drawn.append({**shared, **_scatter(exhibit, f"exhibit{place}")})
+            drawn.append({**shared, **_scatter(exhibit, f"{name}{place}")})
         elif kind == "rows":
             columns = [words.title(str(column)) for column in exhibit["columns"]]
             rows = [[_cell(cell) for cell in row] for row in exhibit["rows"]]

@@ -26,6 +26,7 @@ class Material:
     environment: Json
     layers: Json
     preflight: Json
+    audit: Json
     test: Json
     """``evaluation/test.json``; empty when the test part was not evaluated."""
     seeds: Json
@@ -105,6 +106,7 @@ def gather(run: Run) -> Material:
         environment=_read(run, "environment.json", {}, problems),
         layers=_read(run, "layers.json", {}, problems),
         preflight=_read(run, "preflight.json", {}, problems),
+        audit=_read(run, "audit.json", {}, problems),
         test=_read(run, "evaluation/test.json", {}, problems),
         seeds=_read(run, "seeds.json", {}, problems),
         advice=_read(run, "advice.json", {}, problems),

@@ -49,6 +49,7 @@ def render(run: Run) -> str:
         verdict=verdict(material),
         scores=chapters.scores(material),
         data=chapters.data(material),
+        audited=gallery.audited(material),
         before=before(material),
         learning=learning.learning(material),
         augmented=gallery.augmented(material),
