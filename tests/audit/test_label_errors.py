@@ -64,6 +64,31 @@ def test_what_is_said_of_an_example_does_not_depend_on_its_own_label() -> None:
     np.testing.assert_allclose(label_errors.left_out(features, label, 2)[0], before, atol=0.02)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.06])
+def test_sentences_of_a_table_tell_of_wrong_labels(share: float) -> None:
+    generator = np.random.default_rng(0)
+    kinds = generator.integers(0, 2, 1200)
+    words = np.where(
+        generator.random((1200, 12)) < 0.25,
+        np.char.add(np.where(kinds == 0, "good", "bad")[:, None], generator.integers(0, 20, (1200, 12)).astype(str)),
+        np.char.add("word", generator.integers(0, 300, (1200, 12)).astype(str)),
+    )
+    wrong = generator.random(1200) < share
+    answers = np.where(kinds ^ wrong, "no", "yes").astype(object)
+    frame = pl.DataFrame({"said": [" ".join(row) for row in words], "noise": generator.normal(size=1200)})
+    data = Data(
+        frame, answers, np.arange(1200).astype(str).astype(object), np.full(1200, "train"), np.arange(1200).astype(str)
+    )
+    found = list(label_errors.find(data))
+    if not share:
+        assert found == []
+        return
+    suspected = found[0].evidence["indices"]
+    assert found[0].severity == "note"
+    assert wrong[suspected].mean() > 0.7
+    assert wrong[suspected].sum() > 0.6 * wrong.sum()
+
+
 @pytest.mark.parametrize("name", ["cancer", "digits"])
 def test_a_shifted_test_part(name: str) -> None:
     data = clean(name)
