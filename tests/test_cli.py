@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from lamina import cli, find
 from lamina.run import Run
@@ -281,3 +282,16 @@ def _wait_for_an_epoch(run: Path, process: "subprocess.Popen[str]") -> None:
             return
         time.sleep(0.05)
     pytest.fail("training did not begin")
+
+
+def test_a_demo_leaves_its_data_so_that_its_run_can_be_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lamina.cli.DEMO_SECONDS", 1.0)
+    run = tmp_path / "run"
+    made = CliRunner().invoke(cli.app, ["demo", "tabular_classification", "--out", str(run), "--json"])
+    assert made.exit_code == 0, made.output
+    assert list((tmp_path / "demo-data" / "tabular_classification").iterdir())
+    told = CliRunner().invoke(cli.app, ["explain", str(run), "--activations", "--json"])
+    assert told.exit_code == 0, told.output
+    assert any("spread" in row for row in json.loads(told.stdout)["rows"])

@@ -229,3 +229,44 @@ def test_each_layer_is_inspected_and_the_worst_batch_is_known(trained: Trained, 
         assert step.highest[1] >= step.loss["network"] * (1 - 1e-6)
     assert set(steps[-1].layers) == weights.keys()
     assert all(min(row[:3]) > 0 for row in steps[-1].layers.values())
+
+
+@on_a_table
+def test_an_epoch_counts_what_was_asked_and_answered_of_each_class(trained: Trained, tmp_path: Path) -> None:
+    ready = prepared(trained, PLAN, tmp_path / "run")
+    epochs = [record for record in records_of(ready) if isinstance(record, Epoch)]
+    label = ready.store.batch(ready.store.rows_of(ready.data, "valid")).targets["label"]
+    asked = dict(zip(ready.facts["classes"], torch.bincount(label).tolist(), strict=True))
+    for epoch in epochs:
+        assert {name: row[0] for name, row in epoch.classes.items()} == asked
+        assert sum(row[1] for row in epoch.classes.values()) == len(label)
+        weighted = sum(row[0] * row[3] for row in epoch.classes.values()) / len(label)
+        assert weighted == pytest.approx(epoch.valid["log_loss"])
+        assert epoch.varied == []  # rows of a table are not varied
+
+
+@pytest.mark.parametrize("trained", ["image_classification"], indirect=True)
+def test_varied_examples_are_scored_beside_the_same_ones_as_they_are(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loops, "VARIED", 0.1)
+    facts = trained.model.facts
+    found = {}
+    for shift in (0.0, 0.9):
+        changed = facts | {"augmentation": {"flip": False, "shift": shift, "crop": 1.0}}
+        ready = replace(prepared(trained, replace(PLAN, epochs=3), tmp_path / str(shift)), facts=changed)
+        found[shift] = [record for record in records_of(ready) if isinstance(record, Epoch)][-1].varied
+    plain, varied = found[0.0]
+    assert plain == pytest.approx(varied)
+    plain, varied = found[0.9]
+    assert varied > 1.1 * plain
+
+
+@pytest.mark.parametrize("trained", ["image_classification"], indirect=True)
+def test_layers_that_normalise_are_compared_with_their_batches(trained: Trained, tmp_path: Path) -> None:
+    ready = prepared(trained, replace(PLAN, epochs=2), tmp_path / "run")
+    steps = [record for record in records_of(ready) if isinstance(record, Step)]
+    norms = {name for name, module in ready.network.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    assert norms
+    assert all(step.norms.keys() == norms for step in steps)
+    assert all(0 <= nats < 100 for step in steps for nats in step.norms.values())

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Severity = Literal["note", "warning", "stop"]
+ROWS = ("indices", "removable", "pairs", "suggested")
+"""Evidence that names rows of the data: for programs, and true of the data as they were looked at only."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from lamina.tasks.task import Facts, Task
 
 LOG_EVERY = 20  # optimizer steps between two Step records, at most
 SAVE_EVERY = 20.0  # seconds between two checkpoints
-VARIED = 256  # training examples of which it is asked at the end of an epoch what augmentation does to them
+VARIED, MOST_VARIED = 0.01, 256
+"""Share of an epoch's examples, and how many at most, of which it is asked at its end what augmentation does to them."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
     ):
         due = (state.step + 1) % LOG_EVERY == 0 or state.position + 1 == len(batches)
         account.sample(due)
-        state.inspected = {} if due else None
+        state.inspected, state.norms = ({} if due else None), {}
         lr = state.plan.lr_at(state.t())
         norm = take(state, task, facts, batch, lr, due or math.isnan(steepness))
         steepness = steepness if norm is None else float(norm)
@@ -142,7 +143,7 @@ def close_epoch(
         for part in (split.sample, split.valid)
     ]
     train, valid = ({name: metrics[name].value(rows) for name, rows in part.rows.items()} for part in found)
-    varied = vary(state, task, facts, split.sample)
+    varied = losses_of_varied(state, task, facts, split.sample)
     samples = task.samples(state.judged.eval(), facts)
     state.account.lap("evaluation")
     first = next(iter(metrics))
@@ -161,14 +162,17 @@ def close_epoch(
 
 
 @torch.inference_mode()
-def vary(state: State, task: Task, facts: Facts, rows: Tensor) -> list[float]:
-    """What ``Epoch.varied`` holds; nothing where examples are not varied, or several players have losses of their own."""
+def losses_of_varied(state: State, task: Task, facts: Facts, rows: Tensor) -> list[float]:
+    """What ``Epoch.varied`` holds, other examples of ``rows`` each epoch; nothing where none are varied, or several players
+    have losses of their own."""
     if type(task).augment is Task.augment or not isinstance(state.feed, Once) or len(state.optimizers) > 1:
         return []
     execution, generator = state.execution, state.generator(state.execution.device)
     network = state.judged.eval()
     sums = [[0.0, 0.0], [0.0, 0.0]]
-    for some in torch.split(rows[:VARIED], max(1, state.plan.batch_size // state.micro_batches)):
+    count = min(MOST_VARIED, max(1, round(VARIED * state.examples)), len(rows))
+    rows = rows[(torch.arange(count) + state.epoch * count) % len(rows)]
+    for some in torch.split(rows, max(1, state.plan.batch_size // state.micro_batches)):
         batch = execution.move(state.feed.batch(some))
         for one, total in zip((batch, task.augment(batch, facts, generator)), sums, strict=True):
             with execution.autocast():

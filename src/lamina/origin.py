@@ -18,6 +18,7 @@ from lamina.checkpoint import restore_newest
 from lamina.data.feed import Feed
 from lamina.execution import Execution
 from lamina.loop import take
+from lamina.memory import ran_out
 from lamina.plan import Plan
 from lamina.run import Run
 from lamina.state import State
@@ -41,8 +42,19 @@ def origin(
 
     Returns:
         "the output of backbone.stem (Conv2d)", for instance; None where everything is finite this time, as it may be when
-        the rate depends on the time that is left.
+        the rate depends on the time that is left, and where there is no memory for a second network.
     """
+    try:
+        return _heard(network, task, facts, feed, plan, execution, run, step)
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
+        return None
+
+
+def _heard(
+    network: nn.Module, task: Task, facts: Facts, feed: Feed, plan: Plan, execution: Execution, run: Run, step: int
+) -> str | None:
     state = State(deepcopy(network), plan, feed, replace(execution, compiled=False))
     if not restore_newest(run, state) or state.step >= step:
         return None

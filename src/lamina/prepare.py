@@ -27,7 +27,7 @@ from lamina.data.store import Store
 from lamina.environment import environment
 from lamina.errors import DataError, LaminaError, OptionError, RunError, TrainingError, unknown
 from lamina.exhibits import to_json
-from lamina.findings import Finding
+from lamina.findings import ROWS, Finding
 from lamina.layers.summary import summarise
 from lamina.machine import gemm_peak
 from lamina.measuring import Choice, choose
@@ -217,11 +217,7 @@ def mended(data: Data, findings: list[Finding], kinds: Sequence[str]) -> tuple[D
 
 def _mended(finding: Finding) -> Finding:
     """As a note; the proof has nothing to leave out for it any more."""
-    evidence = {
-        name: value
-        for name, value in finding.evidence.items()
-        if name not in ("indices", "removable", "pairs", "suggested")
-    }
+    evidence = {name: value for name, value in finding.evidence.items() if name not in ROWS}
     what = f"{finding.what} What could be left out of training and validation was."
     return replace(finding, severity="note", what=what, evidence=evidence)
 

@@ -272,7 +272,7 @@ def learn(prepared: Prepared, watch: Watch) -> Finding | None:
     said = Finding(
         "divergence.returned",
         "warning",
-        f"The loss was no longer a finite number at step {ended.evidence['at']}{_of(ended)}. Training "
+        f"The loss was no longer a finite number at step {ended.evidence['at']}{_beginning(ended)}. Training "
         f"returned to step {back}, and goes on at a learning rate of {plan.lr:.2g} instead of {prepared.recipe.plan.lr:.2g}.",
         "If it happens again training stops. Look at the examples that are named, and for extreme values.",
         ended.where,
@@ -284,7 +284,7 @@ def learn(prepared: Prepared, watch: Watch) -> Finding | None:
     return drive(replace(prepared, recipe=replace(prepared.recipe, plan=plan)), watch)
 
 
-def _of(ended: Finding) -> str:
+def _beginning(ended: Finding) -> str:
     """Where it began, as the end of a clause."""
     return f", beginning in {ended.evidence['origin']}" if ended.evidence.get("origin") else ""
 

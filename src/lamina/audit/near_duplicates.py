@@ -21,7 +21,7 @@ from lamina.data.thumbnails import pictured, thumbnails, zoomed
 from lamina.findings import Finding
 
 FALSE_PAIRS = 0.05
-"""Pairs that may look like copies by chance, in all of the data."""
+"""Pairs that may look like copies by chance, in all of the data, as they are and for each cut."""
 LEAST_CORRELATION = 0.9
 """Of two thumbnails that are copies, whatever the others look like."""
 LEAST_EDGES = 0.8

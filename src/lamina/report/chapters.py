@@ -7,12 +7,11 @@ import json
 import shlex
 from typing import Any
 
+from lamina.findings import ROWS
 from lamina.report import charts, words
 from lamina.report.material import Json, Material
 from lamina.report.verdict import sentence, with_interval
 
-ROWS = ("indices", "removable", "pairs", "suggested")
-"""Evidence that names rows of the data, for programs."""
 CONCEPTS = {
     "Conv": "convolution",
     "BatchNorm": "batch normalisation",
@@ -49,6 +48,7 @@ def scores(material: Material) -> Json:
         "reads": material.reads,
         "times": words.times(len(material.reads)),
         "others": material.test.get("other_readers") or 0,
+        "sliced": bool(material.test.get("slices")),
         "seeds": sentence(str(material.seeds.get("verdict") or "")),
     }
 
