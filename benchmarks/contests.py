@@ -46,6 +46,11 @@ CONTESTS = (
             aims=dict.fromkeys(SIX[1:-1], 2.5) | {"expert": 1.05}),
     Contest("photographs", "ResNet-18 on photographs of 1024 x 768", HOW, ("lamina", "fastai", "pytorch"), (SPEED,),
             aims={"fastai": 8.0, "pytorch": 8.0}),
+    Contest("layers", "Where a step of ResNet-18 goes",
+            "The training of the first benchmark; floating-point operations of its second epoch over those of the quickest "
+            "product of two matrices here, in the same precision. The third epoch is profiled: forward and backward together.",
+            ("lamina",), (Measure("share_of_peak", "of the peak"), SPEED, Measure("peak_gflops", "GFLOP/s")), False,
+            {"lamina": 0.3}),
     Contest("fashion", "Time to 90 % and 93 % on Fashion-MNIST", WAITS, ("lamina", "fastai", "keras"),
             (Measure("seconds_to_0.93", "s", False), Measure("seconds_to_0.9", "s", False), BEST),
             aims={"fastai": 5.0}),
@@ -77,7 +82,7 @@ CONTESTS = (
             "Training on made images while a second process keeps one core busy, and alone; threads measured anew each time.",
             ("beside-a-busy-core", "alone"), (SPEED,), False, {"alone": 0.4}),
 )  # fmt: skip
-AIMED_AT_MOST = ("memory",)  # contests whose aim is a largest ratio
+ON_IMAGES = ("resnet", "photographs", "layers")  # that train the same network
 
 
 @dataclass(frozen=True)
@@ -105,10 +110,14 @@ def command(contest: str, entrant: str, seed: int, settings: Settings, place: Pa
         place: where the data of the benchmarks were prepared.
     """
     module, options = contest, {}
-    if contest in ("resnet", "photographs"):
+    if contest in ON_IMAGES:
         peer, _, backend = entrant.partition("-")
-        module = f"resnet.{peer}"
-        options = {"folder": place / contest, "epochs": settings.epochs, "batch": settings.batch, "side": settings.side}
+        module = "layers" if contest == "layers" else f"resnet.{peer}"
+        options = {
+            "folder": place / contest,
+            "epochs": max(3, settings.epochs) if contest == "layers" else settings.epochs,
+        }
+        options |= {"batch": settings.batch, "side": settings.side}
         options |= {"seed": seed} | ({"backend": backend} if backend else {})
     elif contest in ("fashion", "cifar10"):
         module, targets = "fashion", {"fashion": "0.9,0.93", "cifar10": "0.9"}[contest]

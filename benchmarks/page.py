@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from benchmarks.contests import AIMED_AT_MOST, CONTESTS, Contest, Measure
+from benchmarks.contests import CONTESTS, ON_IMAGES, Contest, Measure
 
 ROOT = Path(__file__).parents[1]
 FEWEST = 3  # rounds, below which nothing is said to be ahead
@@ -106,14 +106,15 @@ def section(contest: Contest, result: Result) -> str:
     machine = result["machine"]
     skills = ", ".join(machine.get("skills", [])) or "no vector arithmetic told"
     settings = result["settings"]
-    how = f" {settings['images']} images, batch {settings['batch']}, {settings['epochs']} epochs." if contest.name in (
-        "resnet", "photographs") else ""  # fmt: skip
+    how = f" {settings['images']} images, batch {settings['batch']}, {settings['epochs']} epochs."
+    how *= contest.name in ON_IMAGES
     data = f" Data: {result['data']}." if result["data"] else ""
     loads = [said["load_before"] for one in result["rounds"] for said in one.values() if "load_before" in said]
     lines = [
         f"## {contest.title}\n",
         f"{contest.how}{how}{data}\n",
         *table(contest, result),
+        *rows(contest, result),
         "",
         f"{result['date'][:10]}, {machine['processor']} ({skills}), {machine['cores']} cores, "
         f"{machine.get('memory_gib', '?')} GiB, commit {result['commit'] or 'unknown'}; {len(result['rounds'])} rounds; "
@@ -147,6 +148,27 @@ def table(contest: Contest, result: Result) -> Iterator[str]:
         yield "| " + " | ".join(cells) + " |"
 
 
+def rows(contest: Contest, result: Result) -> Iterator[str]:
+    """The rows that an entrant printed beside its figures, as a table: those of the round in the middle."""
+    main = contest.measures[0]
+    told = [said for one in result["rounds"] for said in one.values() if "rows" in said]
+    if told:
+        middle_one = sorted(told, key=lambda said: figure(said, main))[len(told) // 2]
+        heads = list(middle_one["rows"][0])
+        yield ""
+        yield "| " + " | ".join(head.replace("_", " ") for head in heads) + " |"
+        yield "|" + "---|" * len(heads)
+        for row in middle_one["rows"]:
+            yield "| " + " | ".join(cell(name, row[name]) for name in heads) + " |"
+
+
+def cell(name: str, value: str | float) -> str:
+    """A share as a percentage, another number with three digits; nothing for none."""
+    if isinstance(value, str):
+        return value
+    return "" if not value else f"{value:.0%}" if name.startswith("share") else written(value)
+
+
 def judged(contest: Contest, entrant: str, values: list[float]) -> list[str]:
     """The aim, and in words how the values stand to it and who is ahead."""
     aim, words = contest.aims.get(entrant), []
@@ -156,7 +178,7 @@ def judged(contest: Contest, entrant: str, values: list[float]) -> list[str]:
         )
     if aim is None or not values:
         return ["", "; ".join(words)]
-    at_most = contest.name in AIMED_AT_MOST or len(contest.entrants) == 1
+    at_most = not contest.peers and not contest.measures[0].higher_is_better
     typical = statistics.median(values)
     met = typical <= aim if at_most else typical >= aim
     return [f"{'≤' if at_most else '≥'} {aim:g}", "; ".join([*words, "aim met" if met else "aim missed"])]

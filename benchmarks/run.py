@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import page
-from benchmarks.contests import CONTESTS, Contest, Settings, command
+from benchmarks.contests import CONTESTS, ON_IMAGES, Contest, Settings, command
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 3600.0  # seconds after which an entrant is ended
@@ -90,11 +90,11 @@ def prepare(name: str, asked: argparse.Namespace, settings: Settings, place: Pat
     """Put the data of a benchmark where its entrants expect them; in words, what they are."""
     from benchmarks import pictures, tables  # only here: the page needs neither NumPy nor Pillow
 
-    if name == "resnet" and asked.data:
+    if name in ("resnet", "layers") and asked.data:
         pictures.take(asked.data, place / name, settings.images)
         return f"{settings.images} images of {asked.data.resolve().name}"
-    if name in ("resnet", "photographs"):
-        width, height = (settings.side, settings.side) if name == "resnet" else (1024, 768)
+    if name in ON_IMAGES:
+        width, height = (1024, 768) if name == "photographs" else (settings.side, settings.side)
         pictures.make(place / name, settings.images, width, height)
         return f"{settings.images} made images of {width} x {height}"
     if name == "tables" and asked.adult:

@@ -44,6 +44,18 @@ class Network(nn.Module):
         return result
 
 
+class Line(nn.Module):
+    """One layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.only(x)
+        return result
+
+
 def losses(network: nn.Module, batch: Batch) -> Iterator[Loss]:
     yield Loss("network", (network(**batch.inputs)[:, 0].float() - batch.targets["y"]).square().sum(), len(batch))
 
@@ -71,6 +83,34 @@ def test_one_whose_gradient_disagrees_is_refused_and_the_table_says_so() -> None
     assert other.gradient_error > measuring.GRADIENT_TOLERANCE
     assert other.examples_per_s > choice.examples_per_s  # it was quicker, and refused all the same
     assert "does not compute the same" in other.to_json()["note"]
+
+
+@pytest.mark.parametrize(("wrong", "taken"), [(0.1, "bfloat16"), (1.0, "float32")])
+def test_a_gradient_may_be_off_by_a_part_of_its_own_noise(wrong: float, taken: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noisy = Batch(BATCH.inputs, {"y": 100 * torch.randn(64, generator=generator)})  # nothing to learn: all is noise
+    choice = measuring.choose(Network(wrong), losses, noisy, Execution(), {"threads": 1}, 100.0)
+    assert choice.execution.precision == taken
+    other = choice.candidates[1]
+    assert other.gradient_error > measuring.GRADIENT_TOLERANCE
+    assert 0.5 < other.gradient_noise < 3
+    words = "the choice of a batch's examples" if taken == "bfloat16" else "does not compute the same"
+    assert words in other.to_json()["note"]
+
+
+def test_the_noise_of_a_gradient_is_that_of_batches_drawn_anew() -> None:
+    generator = torch.Generator().manual_seed(0)
+    trial = measuring._Trial(Execution(), 1, Line(), losses)
+    gradients, told = [], []
+    for _ in range(200):
+        batch = Batch(
+            {"x": torch.randn(64, 8, generator=generator)}, {"y": 1 + 2 * torch.randn(64, generator=generator)}
+        )
+        trial.settled(batch)
+        gradients.append(trial.gradient)
+        told.append(trial.noise(batch) * float(trial.gradient.norm()))
+    truth = float(torch.stack(gradients).var(0).sum().sqrt())
+    assert sum(told) / len(told) == pytest.approx(truth, rel=0.1)
 
 
 def test_a_hopeless_one_is_dropped_after_its_first_step() -> None:

@@ -3,6 +3,7 @@
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,22 +47,27 @@ class Timed(Quiet):
             self.loss = record.loss["network"]
 
 
+def trained(asked: Any, watch: Timed, out: Path) -> lamina.Model:
+    """The training that was asked for, with its run in ``out``."""
+    torch.manual_seed(asked.seed)
+    return lamina.train(
+        asked.folder,
+        network=Body(),
+        options={"side": asked.side, "flip": True, "crop": 1.0, "label_smoothing": 0.0},
+        epochs=asked.epochs,
+        budget=600.0,  # never reached: of a usual training's length, a twentieth may go into measuring beforehand
+        batch_size=asked.batch,
+        lr=RATE,
+        seed=asked.seed,
+        out=out,
+        watch=watch,
+    )
+
+
 if __name__ == "__main__":
     asked, watch = job(), Timed()
-    torch.manual_seed(asked.seed)
     with tempfile.TemporaryDirectory() as folder:
-        model = lamina.train(
-            asked.folder,
-            network=Body(),
-            options={"side": asked.side, "flip": True, "crop": 1.0, "label_smoothing": 0.0},
-            epochs=asked.epochs,
-            budget=600.0,  # never reached: of a usual training's length, a twentieth may go into measuring beforehand
-            batch_size=asked.batch,
-            lr=RATE,
-            seed=asked.seed,
-            out=Path(folder) / "run",
-            watch=watch,
-        )
+        model = trained(asked, watch, Path(folder) / "run")
     say(
         ("lamina", "torch", "torchvision"),
         **watch.clock.facts(images_in(asked.folder / "train")),

@@ -1,9 +1,11 @@
 """Measuring: the quickest way to run a network on this machine, among those that compute the same.
 
 The candidates run a few steps of the run's own network on the run's own batch, in turn, so that a busy machine slows all of
-them alike; the quickest whose loss and gradient agree with float32's is taken. The choice is stored in the run: resuming and
-repeating use it as it is, to the bit. It is also remembered for this machine and network, unless the machine was so busy that
-the figures cannot be trusted.
+them alike; the quickest whose loss and gradient agree with float32's is taken. The gradient of a deep network with random
+weights depends on its input's last bits, so that any rounding changes much of it; what counts for training is how this
+compares with the noise that the choice of the batch's examples gives. The choice is stored in the run: resuming and repeating
+use it as it is, to the bit. It is also remembered for this machine and network, unless the machine was so busy that the
+figures cannot be trusted.
 """
 
 import statistics
@@ -33,7 +35,8 @@ HOPELESS = 3.0  # times slower than the quickest on a few examples: not measured
 COMPILING = 60.0  # seconds that compiling a network takes, roughly; only a training in whose SHARE they fit is compiled
 STEADY = 1.5  # slowest over quickest round up to which a measurement is worth remembering
 LOSS_TOLERANCE = 0.02  # relative; bfloat16 keeps 8 bits, so a mean over a batch agrees to well below this
-GRADIENT_TOLERANCE = 0.2  # relative length of the difference; rounding noise of that size is below a batch's own noise
+GRADIENT_TOLERANCE = 0.2  # relative length of the difference, allowed at any rate
+NOISE_TOLERANCE = 0.6  # of the gradient's own noise, by the choice of examples: adds at most a third to its variance
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,14 @@ class Candidate:
     failure: str = ""
     """Why it does not run here."""
     chosen: bool = False
+    gradient_noise: float = 0.0
+    """Standard deviation of float32's gradient over the choice of examples, relative to its length, where it was needed."""
 
     @property
     def agrees(self) -> bool:
         """Whether it computes the same as float32."""
-        within = self.loss_error <= LOSS_TOLERANCE and self.gradient_error <= GRADIENT_TOLERANCE
-        return within and not self.failure
+        allowed = max(GRADIENT_TOLERANCE, NOISE_TOLERANCE * self.gradient_noise)
+        return self.loss_error <= LOSS_TOLERANCE and self.gradient_error <= allowed and not self.failure
 
     def to_json(self) -> dict[str, Any]:
         """A row of the report's table."""
@@ -65,13 +70,15 @@ class Candidate:
         name += [f"{self.micro_batches} micro-batches"] if self.micro_batches > 1 else []
         name += ["Winograd convolutions"] if way.convolutions == "winograd" else []
         name += ["compiled"] if way.compiled else []
-        refused = self.failure or ("" if self.agrees else "refused: it does not compute the same")
+        note = self.failure or ("" if self.agrees else "refused: it does not compute the same")
+        if self.agrees and self.gradient_error > GRADIENT_TOLERANCE:
+            note = f"the choice of a batch's examples changes its gradient by {self.gradient_noise:.2f}"
         return {
             "candidate": ", ".join(name),
             "examples_per_s": None if self.failure else self.examples_per_s,
             "error": None if self.failure else self.gradient_error,
             "chosen": self.chosen,
-            "note": refused,
+            "note": note,
         }
 
 
@@ -115,7 +122,9 @@ def choose(
         steps: that training will take, otherwise.
     """
     long = bool(seconds and _long(seconds))
-    key = key_of(identity(start.kind), start.kind, str(network), len(batch), _shapes(batch), asked, long)
+    key = key_of(
+        identity(start.kind), start.kind, str(network), len(batch), _shapes(batch), asked, long, NOISE_TOLERANCE
+    )
     known = recall("measured", key)
     if known is not None:
         return _choice_of(known)
@@ -155,6 +164,7 @@ class _Contest:
         self.planned = 0.0
         self.began = time.perf_counter()
         self.deadline = self.began
+        self.noise: float | None = None
         self._fit()
         if start != self.reference.way:
             self.best = _Trial(start, 1, network, losses)
@@ -201,7 +211,7 @@ class _Contest:
 
     def choice(self) -> Choice:
         """What is decided so far, as plain values; the networks are let go."""
-        candidates = [replace(trial.result(), chosen=trial is self.best) for trial in self.trials]
+        candidates = [replace(self._judged(trial), chosen=trial is self.best) for trial in self.trials]
         return Choice(self.best.way, self.best.pieces, candidates)
 
     def steady(self) -> bool:
@@ -235,8 +245,17 @@ class _Contest:
             if trial is not self.reference:
                 trial.compare(self.reference)
         for trial in rivals:
-            if trial.rounds and trial.result().agrees and trial.rate() > LEAST_GAIN * self.best.rate():
+            if trial.rounds and self._judged(trial).agrees and trial.rate() > LEAST_GAIN * self.best.rate():
                 self.best = trial
+
+    def _judged(self, trial: "_Trial") -> Candidate:
+        """What measuring gave; where the gradient differs much, beside the gradient's own noise."""
+        result = trial.result()
+        if result.gradient_error <= GRADIENT_TOLERANCE or len(self.batch) < 2:
+            return result
+        if self.noise is None:
+            self.noise = self.reference.noise(self.batch)
+        return replace(result, gradient_noise=self.noise)
 
 
 class _Trial:
@@ -304,6 +323,20 @@ class _Trial:
         if self.seconds:
             self.loss_error = _relative(self.loss, reference.loss)
             self.gradient_error = _relative(self.gradient, reference.gradient)
+
+    def noise(self, batch: Batch) -> float:
+        """Standard deviation of the gradient over the choice of the batch's examples, relative to its length.
+
+        A loss is a sum, so the gradients of two halves differ by as much as that of the whole varies.
+        """
+        kept = self.loss, self.gradient, list(self.seconds)
+        sides = []
+        for half in batch.pieces(2):
+            self._run(half)
+            sides.append(self.gradient)
+        self.loss, self.gradient, self.seconds = kept
+        one, other = sides
+        return float((one - other).norm() / (one + other).norm().clamp_min(1e-12))
 
     def rate(self) -> float:
         """Examples per second, the median over the rounds."""
