@@ -100,3 +100,43 @@ def test_every_entrant_is_a_script(page: ModuleType) -> None:
         for entrant in contest.entrants:
             module = contests.command(contest.name, entrant, 0, settings, Path("place"))[2]
             assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+def test_what_an_entrant_accounts_for_is_a_table_of_its_own(page: ModuleType) -> None:
+    each = [{"share_of_peak": share, "images_per_s": 90.0, "peak_gflops": 400.0,
+             "rows": [{"layers": "convolution", "ms": 100 * share, "share": 0.75, "share_of_work": 0.0}]}
+            for share in (0.5, 0.29, 0.4)]  # fmt: skip
+    text = page.text({"layers": result(lamina=[1] * 3) | {"rounds": [{"lamina": one} for one in each]}})
+    assert "| lamina | 0.4 | 90 | 400 | ≥ 0.3 | aim met |" in text
+    assert "| layers | ms | share | share of work |" in text
+    assert "| convolution | 40 | 75% |  |" in text  # of the round in the middle
+
+
+def test_the_account_of_a_step_counts_its_convolutions(page: ModuleType) -> None:
+    import torch
+    from benchmarks.layers import BETWEEN, Account, outermost
+    from torch import nn
+    from torch.profiler import ProfilerActivity, profile
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, padding=1)
+    )
+    image = torch.randn(4, 3, 16, 16)
+    with FlopCounterMode(display=False) as counter:
+        network(image).sum().backward()
+    seen = profile(activities=[ProfilerActivity.CPU], record_shapes=True)
+    seen.start()
+    with torch.autocast("cpu", torch.bfloat16):
+        network(image).sum().backward()
+    seen.stop()
+    account = Account()
+    for event in outermost(list(seen.events())):
+        account.add(event)
+    convolutions = {"convolution 3 to 8, 3 x 3, on 16 x 16", "convolution 8 to 8, 3 x 3, on 16 x 16"}
+    assert set(account.operations) == convolutions
+    assert sum(account.operations.values()) == counter.get_total_flops()
+    rows = account.rows(whole=10.0, steps=1, peak=1e9)
+    assert sum(row["share"] for row in rows) == pytest.approx(1, abs=0.001)
+    assert rows[0]["layers"] == BETWEEN
+    assert {"batch normalisation", "ReLU", *convolutions} <= {row["layers"] for row in rows}
