@@ -189,7 +189,7 @@ def named(measure: Measure) -> str:
     words = measure.name.replace("_mib", " memory").replace("_", " ")
     if measure.unit in ("accuracy", "images/s"):
         return measure.unit
-    return words if words.startswith("seconds") else f"{words}, {measure.unit}"
+    return words if words.startswith("seconds") or not measure.unit else f"{words}, {measure.unit}"
 
 
 def middle(result: Result, entrant: str, measure: Measure) -> str:

@@ -72,7 +72,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="names of benchmarks, with commas between them")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=256, help="training images of the ResNet benchmarks")
-    parser.add_argument("--epochs", type=int, default=2, help="of the ResNet benchmarks; the first one warms up")
+    parser.add_argument("--epochs", type=int, default=3, help="of the ResNet benchmarks; the first one warms up")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--side", type=int, default=128, help="of the square that the ResNet sees, in pixels")
     parser.add_argument("--limit", type=float, default=900, help="seconds of training to reach an accuracy")

@@ -103,7 +103,7 @@ def test_every_entrant_is_a_script(page: ModuleType) -> None:
 
 
 def test_what_an_entrant_accounts_for_is_a_table_of_its_own(page: ModuleType) -> None:
-    each = [{"share_of_peak": share, "images_per_s": 90.0, "peak_gflops": 400.0,
+    each = [{"share_of_peak": share, "images_per_s": 90.0, "peak": 400.0,
              "rows": [{"layers": "convolution", "ms": 100 * share, "share": 0.75, "share_of_work": 0.0}]}
             for share in (0.5, 0.29, 0.4)]  # fmt: skip
     text = page.text({"layers": result(lamina=[1] * 3) | {"rounds": [{"lamina": one} for one in each]}})
