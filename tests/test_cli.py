@@ -162,7 +162,9 @@ def test_train_says_what_programs_and_people_need(lamina: Any, table: Path, tmp_
     said = lamina(*words, "--out", tmp_path / "two", "--seed", "1")
     assert said.code == 0
     assert all(word in said.out for word in ("Verdict", "Findings", "Report", "Next", "accuracy"))
-    assert all(line.startswith(("note ", "warning ")) for line in said.err.splitlines()), "bars are for terminals"
+    told = said.err.splitlines()
+    assert all(line.startswith(("note ", "warning ", "epoch ")) for line in told), "bars are for terminals"
+    assert sum(line.startswith("epoch ") for line in told) == 2, "a job's log shows how it goes"
     said = lamina("train", "--recipe", tmp_path / "one", "--out", tmp_path / "three", "--json")
     assert said.code == 0
     weights = [(tmp_path / name / "best.safetensors").read_bytes() for name in ("one", "two", "three")]

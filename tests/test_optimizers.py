@@ -74,3 +74,14 @@ def test_orthogonalised_has_singular_values_near_one(shape: tuple[int, int]) -> 
     assert orthogonalised(matrix).shape == matrix.shape
     assert float(singular.max()) < 1.3
     assert float(singular.median()) > 0.6
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 11), (8, 13), (4, 200), (200, 4)])
+def test_orthogonalising_is_the_iteration_as_published(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(*shape, generator=generator) * torch.logspace(0, -4, shape[1])  # small singular values, too
+    value = matrix.double() / matrix.double().norm()
+    for _ in range(5):
+        gram = value @ value.T
+        value = 3.4445 * value + (-4.7750 * gram + 2.0315 * gram @ gram) @ value
+    assert float((orthogonalised(matrix) - value).norm() / value.norm()) < 1e-3

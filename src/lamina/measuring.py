@@ -27,6 +27,7 @@ from lamina.memory import halved, ran_out
 
 Losses = Callable[[nn.Module, Batch], Iterator[Loss]]
 
+RULES = 2  # raised when the choice comes to be made otherwise: what was remembered before is then measured anew
 ROUNDS = 3
 SHARE = 0.05  # of the training's time that measuring may take
 STEPS = 40  # that an allowance of time should suffice for
@@ -122,9 +123,7 @@ def choose(
         steps: that training will take, otherwise.
     """
     long = bool(seconds and _long(seconds))
-    key = key_of(
-        identity(start.kind), start.kind, str(network), len(batch), _shapes(batch), asked, long, NOISE_TOLERANCE
-    )
+    key = key_of(identity(start.kind), start.kind, str(network), len(batch), _shapes(batch), asked, long, RULES)
     known = recall("measured", key)
     if known is not None:
         return _choice_of(known)
@@ -192,16 +191,18 @@ class _Contest:
         if not new:
             return
         few = self.batch.pieces(max(1, len(self.batch) // 8))[0]
-        for trial in [*new, self.best]:  # a first step on few examples warms up, and shows who is hopeless
+        for trial in [*new, self.best]:  # a step on few examples shows who is hopeless
             trial.settled(few)
         if self.reference is not self.best:
             self.reference.settled(few)
         hopeful = []
         for trial in new:
             self.trials.append(trial)
+            if self._hopeless(trial):  # unless that was its kernels being made, or the network compiled
+                trial.settled(few)
             trial.compare(self.reference)
             trial.rounds = [len(few) / trial.seconds[-1]] if trial.seconds else []
-            if trial.seconds and trial.seconds[-1] <= HOPELESS * self.best.seconds[-1]:
+            if trial.seconds and not self._hopeless(trial):
                 hopeful.append(trial)
         if hopeful:
             self._race([self.best, *hopeful])
@@ -229,10 +230,15 @@ class _Contest:
         way = replace(self.best.way, **{name: value for name, value in change.items() if name != "micro_batches"})
         return _Trial(way, pieces, self.network, self.losses)
 
+    def _hopeless(self, trial: "_Trial") -> bool:
+        return bool(trial.seconds) and trial.seconds[-1] > HOPELESS * self.best.seconds[-1]
+
     def _race(self, rivals: list["_Trial"]) -> None:
         """Let them run in turn, and keep the quickest that agrees."""
         for trial in rivals:
             trial.rounds = []
+            if len(self.batch) not in trial.met:  # what a number of examples needs is made when it first comes
+                trial.settled(self.batch)
         for number in range(ROUNDS):
             for trial in rivals:
                 if trial.settled(self.batch):
@@ -269,6 +275,7 @@ class _Trial:
                 module.eval()  # its masks would differ between micro-batches and the whole
         self.worker: nn.Module | None = None
         self.seconds: list[float] = []
+        self.met: set[int] = set()  # numbers of examples that it has run
         self.rounds: list[float] = []  # examples per second
         self.loss, self.gradient = torch.zeros(()), torch.zeros(1)
         self.loss_error, self.gradient_error = 0.0, 0.0
@@ -315,6 +322,7 @@ class _Trial:
         gradients = [p.grad.flatten().float() for p in self.worker.parameters() if p.grad is not None]
         self.loss = total / count  # reading it has waited for the device
         self.seconds.append(time.perf_counter() - began)
+        self.met.add(len(batch))
         self.gradient = torch.cat(gradients).cpu()
         self.worker.zero_grad(set_to_none=True)
 

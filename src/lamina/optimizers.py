@@ -136,13 +136,25 @@ class Muon(Optimizer):
 
 
 def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The (rows, columns) matrix with its singular values brought near one, by a Newton-Schulz iteration (Jordan 2024)."""
+    """The (rows, columns) matrix with its singular values brought near one, by a Newton-Schulz iteration (Jordan 2024).
+
+    Each step multiplies the value by a polynomial of its Gram matrix. A long matrix is multiplied once at the end, by the
+    product of the polynomials: they are functions of the same small Gram matrix, so that their order is free.
+    """
     linear, cubic, quintic = 3.4445, -4.7750, 2.0315  # his coefficients, steepest at small singular values
     tall = matrix.shape[0] > matrix.shape[1]
     value = matrix.T if tall else matrix  # the short side first: the Gram matrix is as small as it can be
     value = value / (value.norm() + 1e-7)  # now no singular value is above one
+    long = value.shape[1] > 1.5 * value.shape[0]  # from here on that takes fewer products
+    gram, product = value @ value.T, torch.eye(len(value), dtype=value.dtype, device=value.device)
     for _ in range(steps):
-        gram = value @ value.T
-        value = linear * value + (cubic * gram + quintic * (gram @ gram)) @ value
+        factor = torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic)
+        factor.diagonal().add_(linear)
+        if long:
+            product, gram = factor @ product, factor @ gram @ factor
+        else:
+            value = factor @ value
+            gram = value @ value.T
+    value = product @ value if long else value
     result: Tensor = value.T if tall else value
     return result

@@ -22,7 +22,7 @@ _STYLE = {"note": "cyan", "warning": "yellow", "stop": "red"}
 
 
 class Terminal:
-    """A Watch that draws on a console; bars are drawn only where they can move."""
+    """A Watch that draws on a console. Bars are drawn only where they can move; a job's log gets findings and epochs."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -82,7 +82,7 @@ class Terminal:
             return
         name, value = next(iter(record.valid.items()))
         self.score = f"{name} {number(value)}"
-        if self.console.is_terminal and (record.t >= 1 or (record.t - self.shown) * _LINES >= 1):
+        if record.t >= 1 or (record.t - self.shown) * _LINES >= 1:
             self.shown = record.t
             loss = next(iter(record.loss.values()))
             scores = "  ".join(f"{key} {number(score)}" for key, score in list(record.valid.items())[:2])
@@ -90,6 +90,7 @@ class Terminal:
             self.console.print(
                 f"epoch {record.epoch:>3}  loss {loss:.4f}  {scores}  [dim]{record.seconds:.1f} s[/]{mark}",
                 highlight=False,
+                soft_wrap=not self.console.is_terminal,
             )
             for sample in record.samples[:1]:
                 if "text" in sample:
