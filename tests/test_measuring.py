@@ -131,7 +131,7 @@ def test_the_noise_of_a_gradient_is_that_of_batches_drawn_anew() -> None:
 def test_a_hopeless_one_is_dropped_after_a_few_steps_on_few_examples() -> None:
     began = time.monotonic()
     assert choose(Network(slow=0.4)).execution.precision == "float32"
-    assert time.monotonic() - began < 3 * 0.4 + 1.5
+    assert time.monotonic() - began < 0.4 + 1.5
 
 
 def test_what_a_first_step_sets_up_is_not_held_against_it() -> None:

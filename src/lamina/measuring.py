@@ -190,9 +190,8 @@ class _Contest:
         new = [trial for trial in variants if (trial.way, trial.pieces) != (self.best.way, self.best.pieces)]
         if not new:
             return
-        few = self.batch  # where one is compiled, for that would be done for each number of examples
-        if not any(trial.way.compiled for trial in new):
-            few = self.batch.pieces(max(1, len(self.batch) // 8))[0]
+        compiles = any(trial.way.compiled for trial in new)  # which would be done for each number of examples
+        few = self.batch if compiles else self.batch.pieces(max(1, len(self.batch) // 8))[0]
         for trial in [*new, self.best]:  # a step on few examples shows who is hopeless
             trial.settled(few)
         if self.reference is not self.best:
@@ -200,9 +199,8 @@ class _Contest:
         hopeful = []
         for trial in new:
             self.trials.append(trial)
-            for _ in range(ROUNDS - 1):
-                if self._hopeless(trial):  # unless that was its kernels being made, or another program
-                    trial.settled(few)
+            if self._hopeless(trial):  # unless that was its kernels being made, or the network compiled
+                trial.settled(few)
             trial.compare(self.reference)
             trial.rounds = [len(few) / trial.seconds[-1]] if trial.seconds else []
             if trial.seconds and not self._hopeless(trial):
