@@ -20,8 +20,8 @@ from lamina.batch import Batch, Loss, Tensors
 from lamina.data import idx, images, pictures
 from lamina.data.classes import class_answers, class_facts, class_targets
 from lamina.data.data import Arrays, Data, Raws, Source
-from lamina.data.mirror import mirror_trial
 from lamina.data.store import encode_each
+from lamina.data.variation import mirror_trial, placing_trial
 from lamina.exhibits import Exhibit
 from lamina.layers import augmentation, losses
 from lamina.layers.heads import ImageClassifier
@@ -30,8 +30,9 @@ from lamina.metrics import classification
 from lamina.metrics.metric import Metric
 from lamina.tasks.task import Answer, Baseline, Claim, Facts, Judged, Shown, Task
 
-SAMPLE = 1000  # images from which side, channels, mean, deviation and mirroring are learned
-PICTURE = 48  # side up to which images are small pictures, of centred things; larger ones are photographs
+SAMPLE = 1000  # images from which side, channels, mean, deviation, mirroring and shifting are learned
+PICTURE = 48  # side up to which images are small pictures; larger ones are photographs
+SHIFT = 0.07  # of small pictures, where things do not all lie in the same place
 LARGEST = 128  # side that is chosen without being asked for: larger costs more than it brings on a CPU
 
 
@@ -46,7 +47,8 @@ class ImageClassification(Task):
     flip: bool | None = None
     """Mirror half of the training images left to right; where it is not said, a trial on the training part decides."""
     shift: float | None = None
-    """Farthest shift of a training image, as a share of its side; 0.07 for small pictures and 0 for photographs."""
+    """Farthest shift of a training image, as a share of its side; where it is not said, 0 for photographs, and a trial decides
+    between 0 and 0.07 for small pictures."""
     crop: float | None = None
     """Smallest share of the area that a random crop keeps; 1 (no crop) for small pictures and 0.4 for photographs."""
     colour: float = 0.0
@@ -88,14 +90,19 @@ class ImageClassification(Task):
         chosen_flip, why = (
             (self.flip, "as was said") if self.flip is not None else mirror_trial(pixels, data.answers[good])
         )
-        small = side <= PICTURE
+        notes = [f"Training images are {'' if chosen_flip else 'not '}mirrored: {why}."]
+        small, shift = side <= PICTURE, self.shift
+        if shift is None and small and (farthest := round(SHIFT * side)):
+            shifted, why = placing_trial(pixels, farthest)
+            shift = SHIFT * shifted
+            notes.append(f"Training images are {'' if shifted else 'not '}shifted: {why}.")
         return class_facts(data.answers) | {
             "augmentation": {
                 "flip": chosen_flip,
-                "shift": self.shift if self.shift is not None else 0.07 if small else 0.0,
+                "shift": shift or 0.0,
                 "crop": self.crop if self.crop is not None else 1.0 if small else 0.4,
             },
-            "notes": [f"Training images are {'' if chosen_flip else 'not '}mirrored: {why}."],
+            "notes": notes,
             "side": side,
             **pictures.pixel_facts(pixels),
         }

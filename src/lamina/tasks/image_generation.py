@@ -21,8 +21,8 @@ from lamina.batch import Batch, Loss, Tensors
 from lamina.data import idx, images, making, pictures, unlabelled
 from lamina.data.classes import class_facts, class_targets
 from lamina.data.data import Arrays, Data, Raws, Source
-from lamina.data.mirror import symmetry_trial
 from lamina.data.store import encode_each
+from lamina.data.variation import symmetry_trial
 from lamina.errors import DataError, OptionError, unknown
 from lamina.exhibits import Exhibit
 from lamina.layers import augmentation, differentiable

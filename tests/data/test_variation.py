@@ -1,9 +1,9 @@
-"""Whether images may be mirrored is decided by a trial."""
+"""Whether images are mirrored, and whether they are shifted, is decided by trials."""
 
 import numpy as np
 from sklearn.datasets import load_digits
 
-from lamina.data.mirror import mirror_trial, symmetry_trial
+from lamina.data.variation import mirror_trial, placing_trial, symmetry_trial
 
 
 def test_digits_are_not_mirrored() -> None:
@@ -48,3 +48,22 @@ def test_pictures_that_all_point_one_way_are_not_mirrored_where_pictures_shall_b
     mirror, why = symmetry_trial(pointing)
     assert not mirror
     assert "mirrored" in why
+
+
+def test_what_lies_in_the_same_place_everywhere_is_not_shifted() -> None:
+    digits = (load_digits().images[:600] * 15.9).astype(np.uint8)[..., None]
+    shifted, why = placing_trial(digits, 1)
+    assert not shifted
+    assert "shifted" in why
+    generator = np.random.default_rng(0)
+    anywhere = np.zeros((600, 24, 24, 1), np.uint8)
+    for picture, digit, (down, across) in zip(anywhere, digits, generator.integers(0, 17, (600, 2)), strict=True):
+        picture[down : down + 8, across : across + 8] = digit
+    assert placing_trial(anywhere, 2)[0]
+
+
+def test_one_axis_alone_in_which_all_lie_alike_does_not_decide() -> None:
+    generator = np.random.default_rng(0)
+    lines = np.zeros((400, 24, 24, 1), np.uint8)
+    lines[:, 11:13] = 200  # always in the same row; across there is nothing to tell
+    assert placing_trial(lines + generator.integers(0, 40, lines.shape, dtype=np.uint8), 2)[0]

@@ -1,4 +1,5 @@
-"""Mirror: may images be mirrored without changing what they show? A trial on the training images decides."""
+"""Variation: which changes leave an image one that could have been there? Trials on the training images decide whether
+images are mirrored, and whether they are shifted."""
 
 import numpy as np
 
@@ -7,6 +8,7 @@ KEPT = 0.6  # share of its accuracy that the classifier must keep on mirrored pi
 TRIED = 4000  # images at most that are mirrored to see whether it shows
 SYMMETRIC = 0.6  # share of right guesses from which it does; half are right by chance
 CHANCE = 1.5  # times chance that it must reach at all, or nothing can be told
+PLACED = 0.8  # share of right guesses from which things lie alike: centred ones 0.9 to 1, photographs 0.5 to 0.6 (docs/log.md)
 
 
 def mirror_trial(pixels: np.ndarray, answers: np.ndarray) -> tuple[bool, str]:
@@ -57,6 +59,39 @@ def symmetry_trial(pixels: np.ndarray) -> tuple[bool, str]:
         return True, "there are too few images for a trial"
     right = _accuracy(shown[:half], mirrored[:half], shown[half:], mirrored[half:])
     return right < SYMMETRIC, f"a linear classifier tells mirrored images from others in {right:.0%} of the cases"
+
+
+def placing_trial(pixels: np.ndarray, farthest: int) -> tuple[bool, str]:
+    """Shift half of the images one way and half the other; a ridge classifier tells which, both across and down.
+
+    A thing can stand anywhere in a photograph. But where a catalogue, a scanner or a program has put each one into the same
+    place, a shifted one is like none that will be asked about, and learning from it costs accuracy.
+
+    Args:
+        pixels: (images, side, side, channels) uint8.
+        farthest: how many pixels a shift goes, below the side.
+
+    Returns:
+        Whether to shift, and why, in words.
+    """
+    chosen = np.random.default_rng(0).permutation(len(pixels))[:TRIED]
+    half = len(chosen) // 2
+    if half < 20:
+        return True, "there are too few images for a trial"
+    there, back = slice(2 * farthest, None), slice(None, -2 * farthest)
+    odd = np.arange(len(chosen)) % 2
+    edges = [(0, 0), (farthest, farthest), (farthest, farthest), (0, 0)]
+    padded = np.pad(pixels[chosen], edges, mode="reflect")  # as training shifts
+    middle = padded[:, farthest:-farthest], padded[:, :, farthest:-farthest]
+    right = []
+    for one, other in (
+        (middle[0][:, :, there], middle[0][:, :, back]),
+        (middle[1][:, there], middle[1][:, back]),
+    ):
+        small = _shrunk(np.where(odd[:, None, None, None] == 1, one, other))
+        right.append(_accuracy(small[:half], odd[:half], small[half:], odd[half:]))
+    told = sum(right) / len(right)
+    return told < PLACED, f"a linear classifier tells which way they were shifted in {told:.0%} of the cases"
 
 
 def _shrunk(pixels: np.ndarray) -> np.ndarray:
