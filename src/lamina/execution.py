@@ -46,6 +46,11 @@ class Execution:
         """The device as PyTorch names it."""
         return torch.device(self.kind)
 
+    @property
+    def computes_in(self) -> torch.dtype:
+        """The type in which matrices are multiplied."""
+        return {"float32": torch.float32, "float16": torch.float16}.get(self.precision, torch.bfloat16)
+
     def prepare(self, network: nn.Module) -> nn.Module:
         """Put the network onto the device, in the layout, with its ways to compute, and set the threads."""
         keep_freed_memory()
@@ -81,8 +86,7 @@ class Execution:
         """The context in which the network runs forward."""
         if self.precision == "float32":
             return nullcontext()
-        half = torch.float16 if self.precision == "float16" else torch.bfloat16
-        return torch.autocast(self.device.type, half)
+        return torch.autocast(self.device.type, self.computes_in)
 
     def worker(self, network: nn.Module) -> nn.Module:
         """What runs forward and backward: the network, or its copy in bfloat16, which shares norms and buffers with it."""

@@ -29,7 +29,7 @@ def identity(kind: str) -> list[str]:
 def gemm_peak(way: Execution) -> float:
     """The most floating-point operations per second that a product of two square matrices reaches here, on the device, with
     the threads and in the precision of ``way``; measured once."""
-    dtype = {"float32": torch.float32, "float16": torch.float16}.get(way.precision, torch.bfloat16)
+    dtype = way.computes_in
     key = key_of("gemm", identity(way.kind), dtype, way.threads)
     known = recall("measured", key)
     if known is not None:

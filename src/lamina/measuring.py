@@ -27,7 +27,7 @@ from lamina.memory import halved, ran_out
 
 Losses = Callable[[nn.Module, Batch], Iterator[Loss]]
 
-RULES = 2  # raised when the choice comes to be made otherwise: what was remembered before is then measured anew
+RULES = 3  # raised when the choice comes to be made otherwise: what was remembered before is then measured anew
 ROUNDS = 3
 SHARE = 0.05  # of the training's time that measuring may take
 STEPS = 40  # that an allowance of time should suffice for
@@ -137,7 +137,7 @@ def choose(
         contest.vary([{"threads": count} for count in sorted({1, max(1, cores() // 2)})])
     if "layout" not in asked and any(parameter.ndim == 4 for parameter in network.parameters()):
         contest.vary([{"layout": "channels-first"}])
-    if "convolutions" not in asked and start.kind == "cpu" and eligible(network):
+    if "convolutions" not in asked and start.kind == "cpu" and eligible(network, contest.best.way.computes_in):
         contest.vary([{"convolutions": "winograd"}])
     normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
     if "micro_batches" not in asked and start.kind == "cpu" and not normalises:  # pieces may fit into the cache

@@ -4,15 +4,20 @@ F(4x4, 3x3) of Lavin & Gray 2016 (arXiv:1509.09308) computes 4x4 outputs from a 
 cell, or point: 36 instead of 144. The products of one point are a matrix product over all tiles. Images lie
 channels-last, so that a transform is a few additions of long rows; a few images at a time, so that they stay in the cache.
 
-The rounding error is about ten times that of a direct convolution, 1e-6 instead of 1e-7, and far below that of bfloat16.
+The rounding error is about ten times that of a direct convolution, 1e-6 instead of 1e-7, and far below that of bfloat16, for
+which ``winograd_bfloat16.py`` has its own way.
 """
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lamina.layers import winograd_bfloat16
+from lamina.layers.winograd_bfloat16 import direct_gradients
 
 WIDE = 64  # input channels from which on products cost more than transforms
 CACHED = 2**21  # numbers in the tiles of the images that pass through at once: 8 MB, a part of the third-level cache
@@ -30,7 +35,7 @@ Cells = Sequence[Tensor] | Tensor
 
 
 class Winograd(torch.autograd.Function):
-    """A 3x3 convolution of stride 1 and padding 1: an image (n, c, h, w) with a weight (k, c, 3, 3)."""
+    """A 3x3 convolution of stride 1 and padding 1, in float32: an image (n, c, h, w) with a weight (k, c, 3, 3)."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, weight: Tensor) -> Tensor:
@@ -52,11 +57,7 @@ class Winograd(torch.autograd.Function):
         """
         image, weight = ctx.saved_tensors
         if torch.is_grad_enabled():
-            one, none = [1, 1], [0, 0]
-            both = torch.ops.aten.convolution_backward(
-                gradient[0], image, weight, None, one, one, one, False, none, 1, [True, True, False]
-            )
-            return both[0], both[1]
+            return direct_gradients(gradient[0], image, weight)
         rows, errors, filters = image.permute(0, 2, 3, 1), gradient[0].permute(0, 2, 3, 1), _filters(weight)
         image_gradient = torch.empty_like(rows)  # (n, h, w, c)
         filter_gradient = weight.new_zeros(36, *weight.shape[:2])  # (36, k, c)
@@ -181,26 +182,40 @@ def _butterfly(a: Tensor, b: Tensor, scale: int = 1) -> None:
 
 
 class Convolution(nn.Conv2d):
-    """A 3x3 convolution that trains by tiles, on the CPU and in float32; otherwise it is ``nn.Conv2d``."""
+    """A 3x3 convolution that trains by tiles, on the CPU, in float32 and bfloat16; otherwise it is ``nn.Conv2d``."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Convolve as ``nn.Conv2d`` does."""
-        plain = image.dtype != torch.float32 or image.device.type != "cpu" or torch.is_autocast_enabled("cpu")
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else image.dtype
+        height, width = image.shape[2:]
+        tiles = len(image) * -(-height // 4) * -(-width // 4)
+        plain = image.device.type != "cpu" or self.weight.dtype != torch.float32 or not gains(self, dtype, tiles)
         if plain or not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return super().forward(image)
-        out: Tensor = Winograd.apply(image.contiguous(memory_format=torch.channels_last), self.weight)
-        return out if self.bias is None else out + self.bias.view(-1, 1, 1)
+        way = winograd_bfloat16.Winograd if dtype == torch.bfloat16 else Winograd
+        out: Tensor = way.apply(image.to(dtype).contiguous(memory_format=torch.channels_last), self.weight)
+        return out if self.bias is None else out + self.bias.to(dtype).view(-1, 1, 1)
 
 
-def eligible(network: nn.Module) -> list[nn.Conv2d]:
-    """The convolutions that can train by tiles, and are wide enough to gain by it."""
+def gains(convolution: nn.Conv2d, dtype: torch.dtype, tiles: float = inf) -> bool:
+    """Whether a convolution is wide enough to gain by tiles in this precision, and has so many of them that it does."""
+    if dtype == torch.bfloat16:
+        return (
+            convolution.in_channels >= winograd_bfloat16.WIDE
+            and tiles >= winograd_bfloat16.FEW * convolution.in_channels
+        )
+    return dtype == torch.float32 and convolution.in_channels >= WIDE
+
+
+def eligible(network: nn.Module, dtype: torch.dtype = torch.float32) -> list[nn.Conv2d]:
+    """The convolutions that can train by tiles, and are wide enough to gain by it in this precision."""
     like = {
         "kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros",
     }  # fmt: skip
     return [
         module
         for module in network.modules()
-        if type(module) is nn.Conv2d and module.in_channels >= WIDE and vars(module).items() >= like.items()
+        if type(module) is nn.Conv2d and gains(module, dtype) and vars(module).items() >= like.items()
     ]
 
 
