@@ -114,8 +114,10 @@ class Muon(Optimizer):
         if not state:
             state["average"] = torch.zeros_like(weight)
         state["average"].mul_(momentum).add_(gradient)
-        ahead = gradient + momentum * state["average"]  # Nesterov's look ahead
-        direction = orthogonalised(ahead.flatten(1)).view_as(ahead)
+        ahead = gradient.add(state["average"], alpha=momentum)  # Nesterov's look ahead
+        if weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last):
+            weight, ahead = weight.permute(0, 2, 3, 1), ahead.permute(0, 2, 3, 1)  # as they lie: nothing is copied
+        direction = orthogonalised(ahead.flatten(1)).view_as(ahead)  # whose columns may stand in any order
         if turn:
             weight.mul_(len(weight) ** 0.5 / weight.norm().clamp_min(1e-7)).sub_(direction, alpha=lr)
         else:
