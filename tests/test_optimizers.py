@@ -69,11 +69,14 @@ def test_decay_alone_shrinks_matrices_and_nothing_else(name: str) -> None:
 
 @pytest.mark.parametrize("shape", [(8, 8), (4, 20), (20, 4)])
 def test_orthogonalised_has_singular_values_near_one(shape: tuple[int, int]) -> None:
-    matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(0)) * 37
-    singular = torch.linalg.svdvals(orthogonalised(matrix))
-    assert orthogonalised(matrix).shape == matrix.shape
+    matrices = (
+        torch.randn(2, *shape, generator=torch.Generator().manual_seed(0)) * torch.tensor([37, 1e-3])[:, None, None]
+    )
+    found = orthogonalised(matrices)
+    singular = torch.linalg.svdvals(found)
+    assert found.shape == matrices.shape
     assert float(singular.max()) < 1.3
-    assert float(singular.median()) > 0.6
+    assert float(singular.median(1).values.min()) > 0.6
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (8, 11), (8, 13), (4, 200), (200, 4)])
@@ -84,4 +87,19 @@ def test_orthogonalising_is_the_iteration_as_published(shape: tuple[int, int]) -
     for _ in range(5):
         gram = value @ value.T
         value = 3.4445 * value + (-4.7750 * gram + 2.0315 * gram @ gram) @ value
-    assert float((orthogonalised(matrix) - value).norm() / value.norm()) < 1e-3
+    assert float((orthogonalised(matrix[None])[0] - value).norm() / value.norm()) < 1e-3
+
+
+def test_muon_takes_the_same_step_whatever_the_layout_and_the_company() -> None:
+    torch.manual_seed(0)
+    alone = nn.Conv2d(4, 8, 3, bias=False)
+    together = nn.Sequential(*(nn.Conv2d(4, 8, 3, bias=False) for _ in range(3))).to(memory_format=torch.channels_last)
+    together[1].weight.data.copy_(alone.weight)
+    gradient = torch.randn(8, 4, 3, 3)
+    for network in (alone, together):
+        optimizer = build(network, Plan(optimizer="muon", lr=0.1))
+        for _ in range(3):
+            for parameter in network.parameters():
+                parameter.grad = gradient.clone().to(memory_format=torch.channels_last)
+            optimizer.step()
+    assert torch.allclose(alone.weight, together[1].weight, atol=1e-6)

@@ -100,28 +100,39 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for weight in group["params"]:
                 if weight.grad is not None:
                     weight.mul_(1 - group["lr"] * group["weight_decay"])
                     if group["step"] == "adamw":
                         self._adam(weight, weight.grad, group["lr"])
                     else:
-                        self._orthogonal(weight, weight.grad, group["lr"], group["momentum"], group["step"] == "turn")
+                        lying, ahead = self._ahead(weight, weight.grad, group["momentum"])
+                        alike.setdefault(ahead.shape, []).append((lying, ahead))
+            for (
+                shape,
+                pairs,
+            ) in alike.items():  # of one shape at once: such small products cost more to start than to compute
+                directions = orthogonalised(torch.stack([ahead for _, ahead in pairs]))
+                for (weight, _), direction in zip(pairs, directions, strict=True):
+                    self._move(weight, direction.view_as(weight), group["lr"], max(shape), group["step"] == "turn")
         return loss
 
-    def _orthogonal(self, weight: Tensor, gradient: Tensor, lr: float, momentum: float, turn: bool) -> None:
+    def _ahead(self, weight: Tensor, gradient: Tensor, momentum: float) -> tuple[Tensor, Tensor]:
+        """A weight as it lies in memory, and where its momentum leads, (outputs, everything else)."""
         state = self.state[weight]
         if not state:
             state["average"] = torch.zeros_like(weight)
         state["average"].mul_(momentum).add_(gradient)
         ahead = gradient.add(state["average"], alpha=momentum)  # Nesterov's look ahead
         if weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last):
-            weight, ahead = weight.permute(0, 2, 3, 1), ahead.permute(0, 2, 3, 1)  # as they lie: nothing is copied
-        direction = orthogonalised(ahead.flatten(1)).view_as(ahead)  # whose columns may stand in any order
+            weight, ahead = weight.permute(0, 2, 3, 1), ahead.permute(0, 2, 3, 1)  # the order of columns is free
+        return weight, ahead.flatten(1)
+
+    def _move(self, weight: Tensor, direction: Tensor, lr: float, longest: int, turn: bool) -> None:
         if turn:
             weight.mul_(len(weight) ** 0.5 / weight.norm().clamp_min(1e-7)).sub_(direction, alpha=lr)
         else:
-            longest = max(len(weight), weight[0].numel())
             weight.sub_(direction, alpha=lr * 0.2 * longest**0.5)  # 0.2: root mean square of a typical AdamW step
 
     def _adam(self, weight: Tensor, gradient: Tensor, lr: float, first: float = 0.9, second: float = 0.95) -> None:
@@ -137,26 +148,27 @@ class Muon(Optimizer):
         weight.addcdiv_(average, square.sqrt_().add_(1e-8), value=-lr)
 
 
-def orthogonalised(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The (rows, columns) matrix with its singular values brought near one, by a Newton-Schulz iteration (Jordan 2024).
+def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:
+    """(count, rows, columns) matrices with their singular values brought near one, by a Newton-Schulz iteration (Jordan 2024).
 
-    Each step multiplies the value by a polynomial of its Gram matrix. A long matrix is multiplied once at the end, by the
+    Each step multiplies the values by a polynomial of their Gram matrix. Long matrices are multiplied once at the end, by the
     product of the polynomials: they are functions of the same small Gram matrix, so that their order is free.
     """
     linear, cubic, quintic = 3.4445, -4.7750, 2.0315  # his coefficients, steepest at small singular values
-    tall = matrix.shape[0] > matrix.shape[1]
-    value = matrix.T if tall else matrix  # the short side first: the Gram matrix is as small as it can be
-    value = value / (value.norm() + 1e-7)  # now no singular value is above one
-    long = value.shape[1] > 1.5 * value.shape[0]  # from here on that takes fewer products
-    gram, product = value @ value.T, torch.eye(len(value), dtype=value.dtype, device=value.device)
-    for _ in range(steps):
-        factor = torch.addmm(gram, gram, gram, beta=cubic, alpha=quintic)
-        factor.diagonal().add_(linear)
-        if long:
-            product, gram = factor @ product, factor @ gram @ factor
-        else:
+    tall = matrices.shape[1] > matrices.shape[2]
+    value = matrices.mT if tall else matrices  # the short side first: the Gram matrices are as small as they can be
+    value = value / (torch.linalg.matrix_norm(value, keepdim=True) + 1e-7)  # now no singular value is above one
+    long = value.shape[2] > 1.5 * value.shape[1]  # from here on that takes fewer products
+    gram, product = value @ value.mT, None
+    for step in range(steps):
+        factor = torch.baddbmm(gram, gram, gram, beta=cubic, alpha=quintic)
+        factor.diagonal(dim1=1, dim2=2).add_(linear)
+        if not long:
             value = factor @ value
-            gram = value @ value.T
-    value = product @ value if long else value
-    result: Tensor = value.T if tall else value
+        else:
+            product = factor if product is None else factor @ product
+        if step < steps - 1:
+            gram = factor @ gram @ factor if long else value @ value.mT
+    value = value if product is None else product @ value
+    result: Tensor = value.mT if tall else value
     return result
