@@ -131,13 +131,11 @@ def default_size(shape: Image, examples: int) -> str:
 def plan(shape: Image, examples: int) -> Plan:
     """How this family trains best: Muon, which needs about half of AdamW's epochs, down to zero in a straight line.
 
-    As many epochs as make 6,000 steps, between 40 and 100; where the time for that is not given, fewer. Few examples, which
-    are seen more often, are learned better at a higher rate (docs/log.md).
+    As many epochs as make 6,000 steps, between 40 and 100; where the time for that is not given, fewer.
     """
     batch = 128 if examples >= 8192 else 64 if examples >= 1024 else 32
     epochs = min(100, max(40, round(6000 * batch / max(1, examples))))
-    lr = 0.02 if examples >= 8192 else 0.03
-    return Plan(epochs, None, batch, optimizer="muon", lr=lr, weight_decay=0.1, momentum=0.95, warmup=0.1)
+    return Plan(epochs, None, batch, optimizer="muon", lr=0.02, weight_decay=0.1, momentum=0.95, warmup=0.1)
 
 
 def build(shape: Image, size: str, dropout: float | None = None) -> nn.Module:
