@@ -167,14 +167,15 @@ def test_without_time_only_the_cheap_checks_are_made(digits: Any) -> None:
 
 def test_a_rate_beyond_the_limit_is_lowered_or_told(digits: Any) -> None:
     """Who chose the rate decides what becomes of it."""
-    known = rates.check(trial(digits, Sound, "user", 1.0))
+    beyond = 3.0
+    known = rates.check(trial(digits, Sound, "user", beyond))
     assert known is not None
     assert known.finding is not None
     assert known.finding.kind == "rate.beyond"
     assert known.lr is None
     limit = known.evidence["limit"]
-    assert 1e-3 < limit < 1.0
-    lowered = rates.check(trial(digits, Sound, "family", 1.0))
+    assert 1e-3 < limit < beyond
+    lowered = rates.check(trial(digits, Sound, "family", beyond))
     assert lowered is not None
     assert lowered.finding is None
     assert lowered.lr == pytest.approx(limit / rates.MARGIN, rel=0.05)
