@@ -17,6 +17,7 @@ from lamina import training
 from lamina.checkpoint import restore_checkpoint
 from lamina.errors import TrainingError
 from lamina.evaluation import evaluate
+from lamina.findings import Finding
 from lamina.loop import Split, loop
 from lamina.model import Model, build
 from lamina.plan import Plan
@@ -60,11 +61,12 @@ def ended(ready: Prepared) -> dict[str, torch.Tensor]:
 
 
 @on_a_table
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, spare=0.5)], ids=["each once", "easy ones spared"])
 @pytest.mark.parametrize("moment", [0, 2, 5])
 def test_closing_leaves_a_checkpoint_that_continues_to_the_same_weights(
-    trained: Trained, tmp_path: Path, moment: int
+    trained: Trained, tmp_path: Path, moment: int, plan: Plan
 ) -> None:
-    whole, cut = prepared(trained, PLAN, tmp_path / "whole"), prepared(trained, PLAN, tmp_path / "cut")
+    whole, cut = prepared(trained, plan, tmp_path / "whole"), prepared(trained, plan, tmp_path / "cut")
     expected = list(records_of(whole))
     with closing(records_of(cut)) as records:
         seen = [next(records) for _ in range(moment + 1)]
@@ -214,6 +216,31 @@ def test_a_loss_that_was_finite_returns_training_once_at_a_lower_rate(
     assert ready.run.read("recipe.json")["plan"]["lr"] == pytest.approx(0.3 * PLAN.lr)
     assert max(record["lr"] for record in ready.run.records("step")) <= 0.3 * PLAN.lr * 1.001
     assert all(bool(tensor.isfinite().all()) for tensor in ended(ready).values())
+
+
+@on_a_table
+def test_easy_examples_are_spared_and_those_of_a_step_are_known_all_the_same(trained: Trained, tmp_path: Path) -> None:
+    plain, spared = (prepared(trained, replace(PLAN, spare=spare), tmp_path / f"run{spare}") for spare in (0.0, 0.5))
+    ends = [[record for record in records_of(ready) if isinstance(record, Epoch)] for ready in (plain, spared)]
+    assert ends[0][0].loss["network"] == pytest.approx(ends[1][0].loss["network"], rel=1e-5)  # all are new in an epoch
+    assert ends[0][1].loss != ends[1][1].loss
+    assert [epoch.step for epoch in ends[0]] == [epoch.step for epoch in ends[1]]
+
+    ready = prepared(trained, replace(PLAN, spare=0.5), tmp_path / "cut")
+    steps = trained.feed.steps(PLAN.batch_size)
+    with closing(records_of(ready)) as records:
+        for record in records:
+            if isinstance(record, Step) and record.epoch == 3:
+                break
+    at = Finding("loss.jump", "note", "", "", evidence={"at": 2 * steps + 2})
+    state = State(ready.network, ready.recipe.plan, trained.feed)
+    assert restore_checkpoint(ready.run, state)
+    rows = state.batches()[1]
+    assert not torch.equal(rows, trained.feed.batches(64, np.random.default_rng([PLAN.seed, 2]))[1])
+    expected = trained.data.where[trained.store.kept[rows.numpy()]].astype(str)[:20]
+    assert training.located(at, ready).where == tuple(expected)
+    earlier = replace(at, evidence={"at": steps + 2})
+    assert training.located(earlier, ready) == earlier  # that epoch's choice is gone
 
 
 @on_a_table

@@ -210,3 +210,10 @@ def test_a_network_that_does_not_fit_is_told_what_it_is_given(
     with pytest.raises(OptionError, match=said):
         training.train(pictures, network=Own(), epochs=1, threads=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_easy_examples_are_not_spared_where_no_loss_of_each_is_told(tmp_path: Path) -> None:
+    task = find.task("tabular_regression")()
+    with pytest.raises(OptionError) as caught:
+        lamina.train(task.tiny(tmp_path), task=task, plan={"spare": 0.5}, epochs=1, out=tmp_path / "run")
+    assert caught.value.where == "--spare"

@@ -66,3 +66,5 @@ class Loss:
     """Named sums that together make ``total``, for the log; may be empty."""
     carried: Tensors = field(default_factory=dict)
     """What the network remembers at the end of the batch, without gradient; the first dimension counts examples."""
+    each: Tensor | None = None
+    """What each example's loss was, (batch,), before weights and without gradient; None where a task does not say."""

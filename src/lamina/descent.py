@@ -71,6 +71,8 @@ def attempt(
             stepped[player] = state.update(player, count, lr, measured)
             for loss in found:
                 state.sums.note(loss, state.step + 1)
+            told = [loss.each for loss in found if loss.each is not None]
+            state.told = torch.cat(told) if len(told) == len(found) else None
             state.carried |= {name: torch.cat([loss.carried[name] for loss in found]) for name in found[0].carried}
             account.lap("optimizer")
 

@@ -39,6 +39,8 @@ class Plan:
     """Longest gradient norm; a longer gradient is scaled down to it."""
     ema: float | None = None
     """Decay per step of the moving average of the weights that is evaluated and kept (Polyak & Juditsky 1992)."""
+    spare: float = 0.0
+    """Share of the showings that examples whose loss is below the median give up to the others (Qin et al. 2024)."""
     patience: int | None = None
     """Epochs without a better validation score after which training ends; the best weights are kept in any case."""
     seed: int = 0
@@ -56,6 +58,7 @@ class Plan:
             "warmup": (0 <= self.warmup <= 1, "from 0 to 1"),
             "clip": (self.clip is None or self.clip > 0, "above 0"),
             "ema": (self.ema is None or 0 < self.ema < 1, "between 0 and 1"),
+            "spare": (0 <= self.spare < 1, "from 0 to below 1"),
             "patience": (self.patience is None or self.patience >= 1, "at least 1"),
         }
         for name, (holds, rule) in rules.items():

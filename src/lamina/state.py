@@ -18,6 +18,7 @@ from lamina import optimizers
 from lamina.account import Account
 from lamina.batch import Loss, Tensors
 from lamina.data.feed import Feed
+from lamina.data.sparing import Sparing, sparing
 from lamina.execution import Execution
 from lamina.inspection import Inspected, Inspection, inspectable
 from lamina.plan import Plan
@@ -32,7 +33,7 @@ class State:
     def __init__(self, network: nn.Module, plan: Plan, feed: Feed, execution: Execution | None = None) -> None:
         self.network = network
         self.plan = plan
-        self.feed = feed  # of the examples that train
+        self.feed = sparing(feed, plan.spare)  # of the examples that train
         self.execution = execution or Execution()
         self.worker = self.execution.worker(network)  # what runs forward and backward; mostly the network itself
         self.buffers = list(self.worker.buffers())
@@ -57,6 +58,7 @@ class State:
         self.inspected: Inspected | None = None  # what a step did to each layer; None where nobody asks
         self.norms: dict[str, float] = {}  # likewise, how far its batch lay from the running statistics
         self._inspectable = inspectable(network)
+        self.told: Tensor | None = None  # each example's loss in the last step, where the task says it
         self.carried: Tensors = {}  # what the network remembers of the batch before
         self._generator: torch.Generator | None = None
         self.started = time.monotonic()
@@ -112,6 +114,8 @@ class State:
         closed = self.examples, self.tick() - self.epoch_began, self.train_seconds, self.account.close()
         self.epoch, self.position, self.examples, self.sums = self.epoch + 1, 0, 0, Sums({})
         self.carried = {}
+        if isinstance(self.feed, Sparing):
+            self.feed.turn(self.t())
         self.epoch_began, self.train_seconds = self.seconds, 0.0
         return closed
 

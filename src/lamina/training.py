@@ -16,8 +16,10 @@ import torch
 from torch import nn
 
 from lamina import find
+from lamina.checkpoint import recall
 from lamina.data.data import Source
 from lamina.data.feed import Once
+from lamina.data.sparing import Sparing, sparing
 from lamina.errors import RunError, TrainingError, unknown
 from lamina.evaluation import evaluate
 from lamina.execution import Device, Execution, Precision, default_device
@@ -344,10 +346,14 @@ def _tell_of_return(run: Run, watch: Watch) -> None:
 def located(finding: Finding, prepared: Prepared) -> Finding:
     """A finding about a step, with the examples that its batch was made of; others as they are."""
     at, store, plan = finding.evidence.get("at"), prepared.store, prepared.recipe.plan
-    feed = prepared.recipe.task.feed(store, store.rows_of(prepared.data, "train"), prepared.network)
+    feed = sparing(
+        prepared.recipe.task.feed(store, store.rows_of(prepared.data, "train"), prepared.network), plan.spare
+    )
     if at is None or not isinstance(feed, Once):
         return finding
     epoch, position = divmod(at - 1, feed.steps(plan.batch_size))
+    if isinstance(feed, Sparing) and epoch > 0 and recall(prepared.run, feed) != epoch:
+        return finding
     rows = feed.batches(plan.batch_size, np.random.default_rng([plan.seed, epoch]))[position]
     names = prepared.data.where[store.kept[rows.numpy()]].astype(str)
     return replace(finding, where=(*finding.where, *names[:20].tolist()), count=len(names))

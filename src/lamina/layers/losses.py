@@ -6,8 +6,8 @@ from torch import Tensor
 from lamina.batch import Tensors
 
 
-def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[Tensor, Tensor | int]:
-    """The summed cross-entropy, and the number of examples or the sum of their weights.
+def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[Tensor, Tensor | int, Tensor]:
+    """The summed cross-entropy; the number of examples or the sum of their weights; and what each one's was, detached.
 
     Args:
         logits: (batch, classes), or (batch, members, classes) for an ensemble, whose members' losses are averaged.
@@ -18,19 +18,18 @@ def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[T
     label = targets["label"]
     members = logits.shape[1] if logits.ndim == 3 else 1
     flat = logits.flatten(0, -2).float()
-    plain = "other" not in targets and "weight" not in targets
 
-    def each(label: Tensor, reduction: str) -> Tensor:
+    def each(label: Tensor) -> Tensor:
         repeated = label.repeat_interleave(members) if members > 1 else label
-        return F.cross_entropy(flat, repeated, label_smoothing=smoothing, reduction=reduction)
+        loss = F.cross_entropy(flat, repeated, label_smoothing=smoothing, reduction="none")
+        return loss.view(len(label), members).mean(1) if members > 1 else loss
 
-    if plain:
-        return each(label, "sum") / members, len(label)
-    loss = each(label, "none").view(len(label), members).mean(1)  # (batch,)
+    loss = each(label)  # (batch,)
     if "other" in targets:
-        loss = loss + targets["share"] * (each(targets["other"], "none").view(len(label), members).mean(1) - loss)
-    weight = targets.get("weight", loss.new_ones(len(loss)))
-    return (loss * weight).sum(), weight.sum()
+        loss = loss + targets["share"] * (each(targets["other"]) - loss)
+    if "weight" not in targets:
+        return loss.sum(), len(label), loss.detach()
+    return (loss * targets["weight"]).sum(), targets["weight"].sum(), loss.detach()
 
 
 def squared_error(outputs: Tensor, targets: Tensors) -> tuple[Tensor, int]:

@@ -135,7 +135,10 @@ def plan(shape: Image, examples: int) -> Plan:
     """
     batch = 128 if examples >= 8192 else 64 if examples >= 1024 else 32
     epochs = min(100, max(40, round(6000 * batch / max(1, examples))))
-    return Plan(epochs, None, batch, optimizer="muon", lr=0.02, weight_decay=0.1, momentum=0.95, warmup=0.1)
+    spare = 0.5 if examples >= 8192 else 0.0
+    return Plan(
+        epochs, None, batch, optimizer="muon", lr=0.02, weight_decay=0.1, momentum=0.95, warmup=0.1, spare=spare
+    )
 
 
 def build(shape: Image, size: str, dropout: float | None = None) -> nn.Module:

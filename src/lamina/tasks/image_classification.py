@@ -145,10 +145,15 @@ class ImageClassification(Task):
             targets["other"] = batch.targets["label"].roll(1, 0)
         return Batch({"image": shown.permute(0, 2, 3, 1)}, targets)
 
+    def tells_each(self) -> bool:
+        """Unless images are mixed: the loss of two says little about either."""
+        return self.mix == "none"
+
     def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
         """Cross-entropy with label smoothing."""
         logits = network(**batch.inputs)
-        yield Loss("network", *losses.cross_entropy(logits, batch.targets, self.label_smoothing))
+        total, count, each = losses.cross_entropy(logits, batch.targets, self.label_smoothing)
+        yield Loss("network", total, count, each=each)
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Accuracy first; then the rest of what a reviewer asks for."""

@@ -72,10 +72,15 @@ class TabularClassification(Task):
         """The backbone, and one linear layer per member."""
         return TableHead(backbone, len(facts["classes"]))
 
+    def tells_each(self) -> bool:
+        """Cross-entropy is of each example."""
+        return True
+
     def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
         """Cross-entropy, averaged over the members' own."""
         outputs = network(**batch.inputs)
-        yield Loss("network", *losses.cross_entropy(outputs, batch.targets, self.label_smoothing))
+        total, count, each = losses.cross_entropy(outputs, batch.targets, self.label_smoothing)
+        yield Loss("network", total, count, each=each)
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Accuracy first; then the rest of what a reviewer asks for."""

@@ -152,6 +152,10 @@ class Task(ABC):
         """Vary a training batch, whole, on its device; different for each example, reproducible by the generator."""
         return batch
 
+    def tells_each(self) -> bool:
+        """Whether ``losses`` tell each example's, and weigh it by the target ``weight``: then easy ones can be spared."""
+        return False
+
     def seen(self, batch: Batch, facts: Facts) -> np.ndarray | None:
         """A batch as the network is given it, for people: (examples, height, width, 1 or 3) uint8; None without pictures."""
         images = [tensor for tensor in batch.inputs.values() if tensor.ndim == 4 and tensor.shape[3] in (1, 3)]

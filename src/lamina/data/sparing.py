@@ -1,0 +1,89 @@
+"""Sparing: what is learned already is shown less often, and counts for more where it is shown.
+
+Of an epoch's showings, most would go to examples that the network has long been sure of. Those whose last loss lay below the
+median are shown with a part of the others' chance, and every showing is weighted by one over its example's chance: so the
+expected gradient is that of all examples, with less noise in it for the same number of steps. In the last epochs none is
+spared. (InfoBatch, Qin et al. 2024, arXiv:2303.04947. There an epoch grows shorter; here it keeps its length, the hard
+examples come more often, and systematic sampling lets each come as often as it should, rounded up or down.)
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lamina.batch import Batch, Tensors
+from lamina.data.feed import Feed, Shuffled
+
+LAST = 0.875  # share of the budget after which none is spared, as published
+
+
+class Sparing(Shuffled):
+    """In an order of its own each epoch, easy examples less often."""
+
+    def __init__(self, rows: Tensor, gather: Callable[[Tensor], Batch], share: float) -> None:
+        """Spare this ``share`` of the showings of easy examples, 0 to 1."""
+        super().__init__(rows, gather)
+        self.share = share
+        self._losses = torch.full((int(rows.max()) + 1,), torch.nan)  # by row of the store, when last shown
+        self._showings = torch.ones(len(self._losses))  # in this epoch, on average
+        self._heard: list[tuple[Tensor, Tensor]] = []  # rows, and their losses on the device: read late
+
+    def batches(self, batch_size: int, generator: np.random.Generator) -> list[Tensor]:
+        """The rows of each batch; ``heed`` changes nothing about them before ``turn``."""
+        showings = self._showings[self.rows].double()
+        if not self._spares():
+            return super().batches(batch_size, generator)
+        order = torch.from_numpy(generator.permutation(len(self)))
+        ends = showings[order].cumsum(0)
+        points = torch.arange(len(self)) + generator.random()
+        picked = order[torch.searchsorted(ends, points, right=True).clamp(max=len(self) - 1)]
+        picked = picked[torch.from_numpy(generator.permutation(len(self)))]
+        return list(self.rows[picked].tensor_split(self.steps(batch_size)))
+
+    def batch(self, picked: Tensor) -> Batch:
+        """The examples at these rows of the store, which stand in ``row``; and their ``weight``, where any are spared."""
+        batch = super().batch(picked)
+        targets = batch.targets | {"row": picked}
+        if self._spares():
+            targets["weight"] = batch.targets.get("weight", 1.0) / self._showings[picked]
+        return Batch(batch.inputs, targets)
+
+    def heed(self, rows: Tensor, losses: Tensor) -> None:
+        """Remember the losses of examples, (batch,) each, without reading them yet."""
+        self._heard.append((rows, losses))
+
+    def turn(self, t: float) -> None:
+        """An epoch begins when the share ``t`` of the budget is spent: choose how often each example comes in it."""
+        self._settle()
+        losses = self._losses[self.rows]
+        self._showings.fill_(1.0)
+        if t < LAST and bool(losses.isfinite().all()):
+            showings = torch.where(losses < losses.median(), 1 - self.share, 1.0)
+            self._showings[self.rows] = showings * (len(self) / showings.sum())
+
+    def remembered(self) -> Tensors:
+        """What it knows of training so far, for a checkpoint."""
+        self._settle()
+        return {"losses": self._losses[self.rows], "showings": self._showings[self.rows]}
+
+    def recall(self, remembered: Tensors) -> None:
+        """Know this."""
+        self._losses[self.rows], self._showings[self.rows] = remembered["losses"], remembered["showings"]
+        self._heard.clear()
+
+    def _settle(self) -> None:
+        """Read what was heard, in the order in which it was."""
+        for rows, losses in self._heard:
+            self._losses[rows] = losses.float().cpu()
+        self._heard.clear()
+
+    def _spares(self) -> bool:
+        """Whether in this epoch some come more often than others."""
+        return bool((self._showings != 1).any())
+
+
+def sparing(feed: Feed, share: float) -> Feed:
+    """The feed itself, or one that spares a share of the easy examples' showings, where each comes once an epoch."""
+    return Sparing(feed.rows, feed.gather, share) if share and type(feed) is Shuffled else feed
