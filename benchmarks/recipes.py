@@ -8,7 +8,6 @@ own parts, on one thread, and each line printed is one of them; ``--table`` make
 
 import argparse
 import json
-import math
 import statistics
 import sys
 import time
@@ -26,7 +25,9 @@ from torch.nn import functional
 
 from benchmarks.fashion import arrays
 from lamina import optimizers
-from lamina.layers import augmentation
+from lamina.batch import Batch
+from lamina.data.sparing import Sparing
+from lamina.layers import augmentation, losses
 from lamina.layers.heads import ImageClassifier
 from lamina.layers.shapes import Image
 from lamina.memory import keep_freed_memory
@@ -60,8 +61,6 @@ class Recipe:
     """Side in pixels for the first half of the steps."""
     whitened: bool = False
     """Whether the first filters turn pixels into uncorrelated ones (Jordan 2024)."""
-    spared: float = 0.0
-    """Chance that an image is left out of a pass when its last loss was below the median (Qin et al. 2024)."""
 
 
 PLAN = cnn.plan(Image(1, 28), 50_000)
@@ -81,7 +80,8 @@ RECIPES = {
     "judged once": replace(DEFAULT, twice=False),
     "small at first": replace(DEFAULT, small=20),
     "whitened first layer": replace(DEFAULT, whitened=True),
-    "easy ones spared": replace(DEFAULT, spared=0.5),
+    "none spared": replace(DEFAULT, plan=replace(PLAN, spare=0.0)),
+    "easy ones spared more": replace(DEFAULT, plan=replace(PLAN, spare=0.75)),
 }
 
 
@@ -95,6 +95,10 @@ class Pixels:
         self.unseen, self.truth = pixels[order[:aside]], labels[order[:aside]]
         self.seen, self.labels = pixels[order[aside:]], labels[order[aside:]]
 
+    def at(self, rows: Tensor) -> Batch:
+        """Some of those that train."""
+        return Batch({"image": self.seen[rows]}, {"label": self.labels[rows]})
+
 
 def train(recipe: Recipe, pixels: Pixels, passes: int, seed: int) -> dict[str, float]:
     """Accuracy on the images put aside, and CPU seconds of the training."""
@@ -103,22 +107,20 @@ def train(recipe: Recipe, pixels: Pixels, passes: int, seed: int) -> dict[str, f
     optimizer = optimizers.build(network, recipe.plan)
     averaged = deepcopy(network)
     draws, generator = np.random.default_rng(seed), torch.Generator()
-    losses = torch.full((len(pixels.seen),), math.inf)
-    steps, step, past = passes * -(-len(pixels.seen) // recipe.plan.batch_size), 0, 0
+    feed = Sparing(torch.arange(len(pixels.seen)), pixels.at, recipe.plan.spare)
+    steps, step = passes * feed.steps(recipe.plan.batch_size), 0
     began = time.process_time()
-    while step < steps:
-        for rows, weights in epoch(recipe, losses, draws, past, step / steps):
-            if step == steps:
-                break
+    for past in range(passes):
+        feed.turn(past / passes)
+        for rows in feed.batches(recipe.plan.batch_size, draws):
             t = step / steps
-            images = varied(recipe, pixels.seen[rows], rows, past, t, generator.manual_seed(seed * 100_003 + step))
+            batch = feed.batch(rows)
+            images = varied(recipe, batch.inputs["image"], rows, past, t, generator.manual_seed(seed * 100_003 + step))
             with torch.autocast("cpu", torch.bfloat16):
                 logits = network(images)
-            each = functional.cross_entropy(
-                logits.float(), pixels.labels[rows], label_smoothing=recipe.smoothing, reduction="none"
-            )
-            losses[rows] = each.detach()
-            (each * weights).mean().backward()  # type: ignore[no-untyped-call]
+            total, count, each = losses.cross_entropy(logits, batch.targets, recipe.smoothing)
+            (total / count).backward()  # type: ignore[no-untyped-call]
+            feed.heed(rows, each)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.plan.lr_at(t) * group.get("lr_factor", 1.0)
             optimizer.step()
@@ -128,7 +130,6 @@ def train(recipe: Recipe, pixels: Pixels, passes: int, seed: int) -> dict[str, f
                 average(averaged, network, min(recipe.averaged, step / (10 + step)))
             elif t >= 1 - recipe.last:
                 average(averaged, network, 1 - 1 / (1 + step - (1 - recipe.last) * steps))
-        past += 1
     spent = time.process_time() - began
     judged = averaged if recipe.averaged or recipe.last else network
     return {"accuracy": accuracy(judged.eval(), pixels), "cpu_seconds": round(spent, 1)}
@@ -149,19 +150,6 @@ def built(pixels: Pixels, recipe: Recipe) -> nn.Module:
         both = torch.cat((filters, -filters)).view(-1, channels, 3, 3)
         first.weight.data[: len(both)] = both
     return network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def epoch(
-    recipe: Recipe, losses: Tensor, draws: np.random.Generator, past: int, t: float
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The rows of each batch of a pass, and what each counts; in the last eighth nobody is spared."""
-    order = torch.from_numpy(draws.permutation(len(losses)))
-    weights = torch.ones(len(losses))
-    if recipe.spared and past and t < 7 / 8:
-        easy = losses < losses.median()
-        kept = ~easy | (torch.from_numpy(draws.random(len(losses))) > recipe.spared)
-        order, weights = order[kept[order]], torch.where(easy, 1 / (1 - recipe.spared), 1.0)
-    return ((rows, weights[rows]) for rows in order.split(recipe.plan.batch_size))
 
 
 def varied(recipe: Recipe, images: Tensor, rows: Tensor, past: int, t: float, generator: torch.Generator) -> Tensor:

@@ -67,4 +67,4 @@ class Loss:
     carried: Tensors = field(default_factory=dict)
     """What the network remembers at the end of the batch, without gradient; the first dimension counts examples."""
     each: Tensor | None = None
-    """What each example's loss was, (batch,), before weights and without gradient; None where a task does not say."""
+    """What each example's loss was, (batch,), before weights and without gradient; only where a feed asks by ``row``."""

@@ -60,8 +60,8 @@ class Sparing(Shuffled):
         losses = self._losses[self.rows]
         self._showings.fill_(1.0)
         if t < LAST and bool(losses.isfinite().all()):
-            showings = torch.where(losses < losses.median(), 1 - self.share, 1.0)
-            self._showings[self.rows] = showings * (len(self) / showings.sum())
+            showings = torch.where(losses < losses.median(), 1 - self.share, 1.0).double()
+            self._showings[self.rows] = (showings * (len(self) / showings.sum())).float()
 
     def remembered(self) -> Tensors:
         """What it knows of training so far, for a checkpoint."""

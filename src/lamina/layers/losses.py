@@ -6,8 +6,10 @@ from torch import Tensor
 from lamina.batch import Tensors
 
 
-def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[Tensor, Tensor | int, Tensor]:
-    """The summed cross-entropy; the number of examples or the sum of their weights; and what each one's was, detached.
+def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[Tensor, Tensor | int, Tensor | None]:
+    """The summed cross-entropy; the number of examples or the sum of their weights; and each one's own, detached.
+
+    Without weights, mixing and ``row``, by which a feed says that it asks for each one's, only the sum is computed.
 
     Args:
         logits: (batch, classes), or (batch, members, classes) for an ensemble, whose members' losses are averaged.
@@ -18,18 +20,19 @@ def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[T
     label = targets["label"]
     members = logits.shape[1] if logits.ndim == 3 else 1
     flat = logits.flatten(0, -2).float()
+    plain = targets.keys().isdisjoint(("other", "weight", "row"))
 
-    def each(label: Tensor) -> Tensor:
+    def each(label: Tensor, reduction: str) -> Tensor:
         repeated = label.repeat_interleave(members) if members > 1 else label
-        loss = F.cross_entropy(flat, repeated, label_smoothing=smoothing, reduction="none")
-        return loss.view(len(label), members).mean(1) if members > 1 else loss
+        return F.cross_entropy(flat, repeated, label_smoothing=smoothing, reduction=reduction)
 
-    loss = each(label)  # (batch,)
+    if plain:
+        return each(label, "sum") / members, len(label), None
+    loss = each(label, "none").view(len(label), members).mean(1)  # (batch,)
     if "other" in targets:
-        loss = loss + targets["share"] * (each(targets["other"]) - loss)
-    if "weight" not in targets:
-        return loss.sum(), len(label), loss.detach()
-    return (loss * targets["weight"]).sum(), targets["weight"].sum(), loss.detach()
+        loss = loss + targets["share"] * (each(targets["other"], "none").view(len(label), members).mean(1) - loss)
+    weight = targets.get("weight", loss.new_ones(len(loss)))
+    return (loss * weight).sum(), weight.sum(), loss.detach()
 
 
 def squared_error(outputs: Tensor, targets: Tensors) -> tuple[Tensor, int]:

@@ -153,7 +153,8 @@ class Task(ABC):
         return batch
 
     def tells_each(self) -> bool:
-        """Whether ``losses`` tell each example's, and weigh it by the target ``weight``: then easy ones can be spared."""
+        """Whether ``losses`` tell each example's (``Loss.each``), and weigh it by the target ``weight``, where ``row`` is among
+        the targets: then easy ones can be spared."""
         return False
 
     def seen(self, batch: Batch, facts: Facts) -> np.ndarray | None:
