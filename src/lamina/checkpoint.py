@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from lamina.data.sparing import Sparing
+from lamina.data.feed import Feed
 from lamina.errors import RunError
 from lamina.findings import Finding
 from lamina.run import Run
@@ -72,7 +72,7 @@ def restore_newest(run: Run, state: State) -> bool:
     return False
 
 
-def recall(run: Run, feed: Sparing) -> int | None:
+def recall(run: Run, feed: Feed) -> int | None:
     """Let a feed know what the newest whole checkpoint does; how many epochs were finished there, None where there is none."""
     for file in reversed(_checkpoints(run)):
         try:
@@ -89,8 +89,7 @@ def to_bytes(state: State, log_size: int) -> bytes:
     """A state as one safetensors file; numbers are JSON in its header, the size of the run's log among them."""
     tensors = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}
     tensors |= {f"carried.{name}": tensor for name, tensor in state.carried.items()}
-    if isinstance(state.feed, Sparing):
-        tensors |= {f"feed.{name}": tensor for name, tensor in state.feed.remembered().items()}
+    tensors |= {f"feed.{name}": tensor for name, tensor in state.feed.remembered().items()}
     if state.average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
     for player, optimizer in state.optimizers.items():
@@ -123,8 +122,7 @@ def restore(state: State, data: bytes) -> int:
     state.network.load_state_dict(_below("network.", tensors))
     state.execution.hand_out(state.network, state.worker)
     state.carried = {name: tensor.to(state.execution.device) for name, tensor in _below("carried.", tensors).items()}
-    if isinstance(state.feed, Sparing):
-        state.feed.recall(_below("feed.", tensors))
+    state.feed.recall(_below("feed.", tensors))
     if state.average is not None:
         state.average.load_state_dict(_below("average.", tensors))
     for player in header["players"]:

@@ -15,7 +15,6 @@ from lamina.by_class import by_class
 from lamina.checkpoint import restore_checkpoint, save_checkpoint
 from lamina.data.ahead import ahead
 from lamina.data.feed import Once
-from lamina.data.sparing import Sparing
 from lamina.data.store import Store
 from lamina.descent import descend
 from lamina.evaluation import evaluate
@@ -80,7 +79,7 @@ def loop(
                     state.account.lap("checkpoints")
             yield close_epoch(state, task, facts, metrics, store, split, run)
             state.account.lap("other")
-            if isinstance(state.feed, Sparing):  # by whose choice the examples of a finding are known
+            if state.feed.remembered():  # by its choice the examples of a finding are known
                 save_checkpoint(run, state)
                 saved = time.monotonic()
                 state.account.lap("checkpoints")
@@ -134,7 +133,7 @@ def take(state: State, task: Task, facts: Facts, batch: Batch, lr: float, measur
         varied = replace(varied, carried=state.carried)
     state.account.lap("data")
     norm = descend(state, task, varied, lr, measured)
-    if isinstance(state.feed, Sparing) and state.told is not None:
+    if state.told is not None:
         state.feed.heed(batch.targets["row"], state.told)
     state.advance(len(batch))
     return norm

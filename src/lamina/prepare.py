@@ -367,7 +367,8 @@ def _describe(recipe: Recipe, parameters: int, choice: Choice | None) -> list[st
     )
     said = [
         f"Network: {' '.join(filter(None, [recipe.network, recipe.size]))}, {parameters:,} parameters.",
-        f"Plan: {length}, batches of {plan.batch_size}, {plan.optimizer} at {plan.lr:g}, {plan.schedule}.",
+        f"Plan: {length}, batches of {plan.batch_size}, {plan.optimizer} at {plan.lr:g}, {plan.schedule}"
+        f"{', easy examples spared' if plan.spare else ''}.",
     ]
     if choice is not None:
         chosen = next(candidate.to_json() for candidate in choice.candidates if candidate.chosen)

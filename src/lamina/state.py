@@ -18,7 +18,7 @@ from lamina import optimizers
 from lamina.account import Account
 from lamina.batch import Loss, Tensors
 from lamina.data.feed import Feed
-from lamina.data.sparing import Sparing, sparing
+from lamina.data.sparing import sparing
 from lamina.execution import Execution
 from lamina.inspection import Inspected, Inspection, inspectable
 from lamina.plan import Plan
@@ -114,8 +114,7 @@ class State:
         closed = self.examples, self.tick() - self.epoch_began, self.train_seconds, self.account.close()
         self.epoch, self.position, self.examples, self.sums = self.epoch + 1, 0, 0, Sums({})
         self.carried = {}
-        if isinstance(self.feed, Sparing):
-            self.feed.turn(self.t())
+        self.feed.turn(self.t())
         self.epoch_began, self.train_seconds = self.seconds, 0.0
         return closed
 

@@ -19,7 +19,7 @@ from lamina import find
 from lamina.checkpoint import recall
 from lamina.data.data import Source
 from lamina.data.feed import Once
-from lamina.data.sparing import Sparing, sparing
+from lamina.data.sparing import sparing
 from lamina.errors import RunError, TrainingError, unknown
 from lamina.evaluation import evaluate
 from lamina.execution import Device, Execution, Precision, default_device
@@ -352,7 +352,7 @@ def located(finding: Finding, prepared: Prepared) -> Finding:
     if at is None or not isinstance(feed, Once):
         return finding
     epoch, position = divmod(at - 1, feed.steps(plan.batch_size))
-    if isinstance(feed, Sparing) and epoch > 0 and recall(prepared.run, feed) != epoch:
+    if epoch > 0 and feed.remembered() and recall(prepared.run, feed) != epoch:
         return finding
     rows = feed.batches(plan.batch_size, np.random.default_rng([plan.seed, epoch]))[position]
     names = prepared.data.where[store.kept[rows.numpy()]].astype(str)

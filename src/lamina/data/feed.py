@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamina.batch import Batch
+from lamina.batch import Batch, Tensors
 
 POOL = 8  # batches among whose examples those of similar lengths are put together
 
@@ -42,6 +42,19 @@ class Feed(ABC):
     @abstractmethod
     def batch(self, picked: Tensor) -> Batch:
         """The examples that were picked."""
+
+    def heed(self, rows: Tensor, losses: Tensor) -> None:  # noqa: B027 - most feeds have no use for it
+        """What the losses of some rows were, (batch,) each: told where a batch had the target ``row``."""
+
+    def turn(self, t: float) -> None:  # noqa: B027 - most feeds have no use for it
+        """Another epoch begins when the share ``t`` of the budget is spent."""
+
+    def remembered(self) -> Tensors:
+        """What it knows of training so far, for a checkpoint; mostly nothing."""
+        return {}
+
+    def recall(self, remembered: Tensors) -> None:  # noqa: B027 - most feeds have no use for it
+        """Know this."""
 
 
 class Once(Feed):

@@ -31,7 +31,7 @@ class Sparing(Shuffled):
         self._heard: list[tuple[Tensor, Tensor]] = []  # rows, and their losses on the device: read late
 
     def batches(self, batch_size: int, generator: np.random.Generator) -> list[Tensor]:
-        """The rows of each batch; ``heed`` changes nothing about them before ``turn``."""
+        """The rows of each batch; what is heeded changes nothing about them before the next epoch."""
         showings = self._showings[self.rows].double()
         if not self._spares():
             return super().batches(batch_size, generator)
@@ -51,11 +51,11 @@ class Sparing(Shuffled):
         return Batch(batch.inputs, targets)
 
     def heed(self, rows: Tensor, losses: Tensor) -> None:
-        """Remember the losses of examples, (batch,) each, without reading them yet."""
+        """Remember losses, without reading them yet."""
         self._heard.append((rows, losses))
 
     def turn(self, t: float) -> None:
-        """An epoch begins when the share ``t`` of the budget is spent: choose how often each example comes in it."""
+        """Choose how often each example comes in the epoch that begins."""
         self._settle()
         losses = self._losses[self.rows]
         self._showings.fill_(1.0)
@@ -64,7 +64,7 @@ class Sparing(Shuffled):
             self._showings[self.rows] = (showings * (len(self) / showings.sum())).float()
 
     def remembered(self) -> Tensors:
-        """What it knows of training so far, for a checkpoint."""
+        """Losses and how often each example comes in this epoch, in the order of the rows."""
         self._settle()
         return {"losses": self._losses[self.rows], "showings": self._showings[self.rows]}
 
