@@ -23,7 +23,7 @@ from lamina.metrics.metric import Metric
 from lamina.plan import Plan
 from lamina.records import Epoch, Step
 from lamina.run import Run
-from lamina.state import State
+from lamina.state import State, mean
 from lamina.tasks.task import Facts, Task
 
 LOG_EVERY = 20  # optimizer steps between two Step records, at most
@@ -186,9 +186,3 @@ def losses_of_varied(state: State, task: Task, facts: Facts, rows: Tensor) -> li
                     total[0] += float(loss.total)
                     total[1] += float(loss.count)
     return [total / count for total, count in sums]
-
-
-def mean(sums: tuple[float, float], before: tuple[float, float] | None = None) -> float:
-    """From (total, count) to the mean; of what was added since ``before``."""
-    total, count = (new - old for new, old in zip(sums, before or (0.0, 0.0), strict=True))
-    return total / count if count else math.nan

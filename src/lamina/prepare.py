@@ -277,11 +277,9 @@ def _settle(
     else:
         advised = recipe.plan
     plan = changed(advised, wishes.plan)
-    if plan.spare and not recipe.task.tells_each():
+    if plan.spare and not recipe.task.tells_each:
         if "spare" in wishes.plan:
-            raise OptionError(
-                "this task, with these options, does not tell the loss of each example.", "--spare", "Leave it out."
-            )
+            raise OptionError("this task does not tell the loss of each example.", "--spare", "Leave it out.")
         plan = replace(plan, spare=0.0)
     recipe = replace(recipe, plan=plan)
     network = build(recipe, facts, own)

@@ -222,6 +222,12 @@ class Sums:
         return self.values
 
 
+def mean(sums: tuple[float, float], before: tuple[float, float] | None = None) -> float:
+    """From (total, count) to the mean; of what was added since ``before``."""
+    total, count = (new - old for new, old in zip(sums, before or (0.0, 0.0), strict=True))
+    return total / count if count else math.nan
+
+
 class LossScale:
     """What float16 losses are multiplied with, so that small gradients do not become zero (Micikevicius et al. 2018)."""
 

@@ -41,6 +41,7 @@ class ImageClassification(Task):
     """Say which one of several classes an image shows."""
 
     default_network: ClassVar[str] = "cnn"
+    tells_each: ClassVar[bool] = True
 
     side: int | None = None
     """Side of the square that the network sees, in pixels; chosen from the images otherwise (at most 128)."""
@@ -144,10 +145,6 @@ class ImageClassification(Task):
             shown, targets["share"] = blend(shown, generator, self.mix_strength)
             targets["other"] = batch.targets["label"].roll(1, 0)
         return Batch({"image": shown.permute(0, 2, 3, 1)}, targets)
-
-    def tells_each(self) -> bool:
-        """Unless images are mixed: the loss of two says little about either."""
-        return self.mix == "none"
 
     def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
         """Cross-entropy with label smoothing."""

@@ -32,6 +32,7 @@ class TabularClassification(Task):
     """Say which one of several classes a row of a table belongs to."""
 
     default_network: ClassVar[str] = "mlp"
+    tells_each: ClassVar[bool] = True
 
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes (Szegedy et al. 2016)."""
@@ -71,10 +72,6 @@ class TabularClassification(Task):
     def network(self, backbone: nn.Module, facts: Facts) -> nn.Module:
         """The backbone, and one linear layer per member."""
         return TableHead(backbone, len(facts["classes"]))
-
-    def tells_each(self) -> bool:
-        """Cross-entropy is of each example."""
-        return True
 
     def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
         """Cross-entropy, averaged over the members' own."""

@@ -80,6 +80,9 @@ class Task(ABC):
     """Name of a file in networks/ that serves anywhere."""
     continues: ClassVar[bool] = False
     """Whether examples continue one another, so that a part of them is taken as it stands and not drawn."""
+    tells_each: ClassVar[bool] = False
+    """Whether ``losses`` tell each example's (``Loss.each``) where ``row`` is among the targets, and weigh it by the target
+    ``weight``: then easy examples can be spared."""
     forms: ClassVar[dict[str, str]] = {}
     """In what other form than tables answers can be written: by the ending of a file, or "" for a folder, what it is."""
 
@@ -151,11 +154,6 @@ class Task(ABC):
     def augment(self, batch: Batch, facts: Facts, generator: torch.Generator) -> Batch:
         """Vary a training batch, whole, on its device; different for each example, reproducible by the generator."""
         return batch
-
-    def tells_each(self) -> bool:
-        """Whether ``losses`` tell each example's (``Loss.each``), and weigh it by the target ``weight``, where ``row`` is among
-        the targets: then easy ones can be spared."""
-        return False
 
     def seen(self, batch: Batch, facts: Facts) -> np.ndarray | None:
         """A batch as the network is given it, for people: (examples, height, width, 1 or 3) uint8; None without pictures."""
