@@ -120,7 +120,8 @@ def train(recipe: Recipe, pixels: Pixels, passes: int, seed: int) -> dict[str, f
                 logits = network(images)
             total, count, each = losses.cross_entropy(logits, batch.targets, recipe.smoothing)
             (total / count).backward()  # type: ignore[no-untyped-call]
-            feed.heed(rows, each)
+            if each is not None:
+                feed.heed(rows, each)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.plan.lr_at(t) * group.get("lr_factor", 1.0)
             optimizer.step()

@@ -18,13 +18,14 @@ from lamina.checkpoint import restore_checkpoint
 from lamina.errors import TrainingError
 from lamina.evaluation import evaluate
 from lamina.findings import Finding
-from lamina.loop import Split, loop
+from lamina.loop import Split, loop, losses_of_varied
 from lamina.model import Model, build
 from lamina.plan import Plan
 from lamina.prepare import Prepared
 from lamina.records import Epoch, Step
 from lamina.run import Run
 from lamina.state import State
+from lamina.tasks.image_classification import ImageClassification
 from lamina.watch import Quiet
 from trained import Trained
 
@@ -270,6 +271,36 @@ def test_an_epoch_counts_what_was_asked_and_answered_of_each_class(trained: Trai
         weighted = sum(row[0] * row[3] for row in epoch.classes.values()) / len(label)
         assert weighted == pytest.approx(epoch.valid["log_loss"])
         assert epoch.varied == []  # rows of a table are not varied
+
+
+@pytest.mark.parametrize("trained", ["image_classification"], indirect=True)
+@pytest.mark.parametrize("mix", ["mixup", "cutmix"])
+@pytest.mark.parametrize("spare", [0.0, 0.5])
+def test_mixed_images_train_and_none_is_spared(trained: Trained, tmp_path: Path, mix: str, spare: float) -> None:
+    ready = prepared(trained, replace(PLAN, epochs=2, spare=spare), tmp_path / "run")
+    task = ImageClassification(mix=mix)  # type: ignore[arg-type]
+    assert len(list(records_of(replace(ready, recipe=replace(ready.recipe, task=task))))) > 2
+    remembered = {name for name in ended(ready) if name.startswith("feed.")}
+    assert remembered == ({"feed.losses", "feed.showings"} if spare else set())
+    if spare:
+        assert bool(ended(ready)["feed.losses"].isnan().all())
+
+
+@pytest.mark.parametrize("trained", ["image_classification"], indirect=True)
+def test_varied_examples_count_alike_whether_or_not_some_are_spared(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loops, "VARIED", 0.1)
+    ready = prepared(trained, PLAN, tmp_path / "run")
+    rows, found = trained.feed.rows, []  # type: ignore[attr-defined]
+    for spare in (0.0, 0.5):
+        state = State(ready.network, replace(PLAN, spare=spare), trained.feed)
+        state.feed.heed(rows, torch.rand(len(rows), generator=torch.Generator().manual_seed(1)))
+        state.feed.turn(0.1)
+        assert ("weight" in state.feed.batch(rows[:8]).targets) == bool(spare)
+        state.examples = 500
+        found.append(losses_of_varied(state, ready.recipe.task, ready.facts, rows[:60]))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("trained", ["image_classification"], indirect=True)

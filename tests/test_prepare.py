@@ -212,8 +212,31 @@ def test_a_network_that_does_not_fit_is_told_what_it_is_given(
     assert not (tmp_path / "run").exists()
 
 
-def test_easy_examples_are_not_spared_where_no_loss_of_each_is_told(tmp_path: Path) -> None:
-    task = find.task("tabular_regression")()
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("tabular_regression", {}), ("image_classification", {"mix": "mixup"})],
+    ids=["regression", "mixed"],
+)
+def test_easy_examples_are_not_spared_where_no_loss_of_each_is_told(
+    tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    task = find.task(name)(**options)
     with pytest.raises(OptionError) as caught:
-        lamina.train(task.tiny(tmp_path), task=task, plan={"spare": 0.5}, epochs=1, out=tmp_path / "run")
+        lamina.train(task.tiny(tmp_path / "data"), task=task, plan={"spare": 0.5}, epochs=1, out=tmp_path / "run")
     assert caught.value.where == "--spare"
+
+
+@pytest.mark.parametrize("spare", [0.0, 0.5])
+def test_weights_of_classes_are_kept_whether_or_not_some_are_spared(tmp_path: Path, spare: float) -> None:
+    task = find.task("tabular_classification")(class_weights=True)  # type: ignore[call-arg]
+    model = lamina.train(
+        task.tiny(tmp_path / "data"),
+        task=task,
+        size="tiny",
+        plan={"spare": spare},
+        epochs=3,
+        threads=1,
+        out=tmp_path / "run",
+    )
+    assert model.recipe.plan.spare == spare
+    assert model.scores["accuracy"].value > 0.8

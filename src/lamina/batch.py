@@ -67,4 +67,5 @@ class Loss:
     carried: Tensors = field(default_factory=dict)
     """What the network remembers at the end of the batch, without gradient; the first dimension counts examples."""
     each: Tensor | None = None
-    """What each example's loss was, (batch,), before weights and without gradient; only where a feed asks by ``row``."""
+    """What each example's loss was, (batch,), before weights and without gradient; only where a feed asks by the target
+    ``row``. A task that tells it weighs examples by the target ``weight``: then easy ones can be spared."""

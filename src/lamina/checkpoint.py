@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,26 +64,20 @@ def restore_checkpoint(run: Run, state: State) -> bool:
 
 def restore_newest(run: Run, state: State) -> bool:
     """Make a state that of the newest whole checkpoint, and leave the run as it is; False where there is none."""
-    for file in reversed(_checkpoints(run)):
-        try:
-            restore(state, file.read_bytes())
-        except (ValueError, OSError):
-            continue
-        return True
-    return False
+    data = _newest(run)
+    if data is not None:
+        restore(state, data)
+    return data is not None
 
 
-def recall(run: Run, feed: Feed) -> int | None:
+def remind(run: Run, feed: Feed) -> int | None:
     """Let a feed know what the newest whole checkpoint does; how many epochs were finished there, None where there is none."""
-    for file in reversed(_checkpoints(run)):
-        try:
-            data = file.read_bytes()
-            epoch: int = _header(data)["numbers"]["epoch"]
-        except (ValueError, OSError):
-            continue
-        feed.recall(_below("feed.", load(data)))
-        return epoch
-    return None
+    data = _newest(run)
+    if data is None:
+        return None
+    feed.recall(_below("feed.", load(data)))
+    finished: int = _header(data)["numbers"]["epoch"]
+    return finished
 
 
 def to_bytes(state: State, log_size: int) -> bytes:
@@ -159,6 +154,16 @@ _NUMBERS = (
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _newest(run: Run) -> bytes | None:
+    """The newest checkpoint that is whole."""
+    for file in reversed(_checkpoints(run)):
+        with suppress(ValueError, OSError):
+            data = file.read_bytes()
+            _header(data)
+            return data
+    return None
 
 
 def _checkpoints(run: Run) -> list[Path]:

@@ -79,7 +79,7 @@ def loop(
                     state.account.lap("checkpoints")
             yield close_epoch(state, task, facts, metrics, store, split, run)
             state.account.lap("other")
-            if state.feed.remembered():  # by its choice the examples of a finding are known
+            if state.feed.remembered() and not state.finished():  # by its choice the examples of a finding are known
                 save_checkpoint(run, state)
                 saved = time.monotonic()
                 state.account.lap("checkpoints")
@@ -133,7 +133,7 @@ def take(state: State, task: Task, facts: Facts, batch: Batch, lr: float, measur
         varied = replace(varied, carried=state.carried)
     state.account.lap("data")
     norm = descend(state, task, varied, lr, measured)
-    if state.told is not None:
+    if state.told is not None and "row" in batch.targets:
         state.feed.heed(batch.targets["row"], state.told)
     state.advance(len(batch))
     return norm
@@ -179,7 +179,7 @@ def losses_of_varied(state: State, task: Task, facts: Facts, rows: Tensor) -> li
     count = min(MOST_VARIED, max(1, round(VARIED * state.examples)), len(rows))
     rows = rows[(torch.arange(count) + state.epoch * count) % len(rows)]
     for some in torch.split(rows, max(1, state.plan.batch_size // state.micro_batches)):
-        batch = execution.move(state.feed.batch(some))
+        batch = execution.move(state.feed.plain(some))
         for one, total in zip((batch, task.augment(batch, facts, generator)), sums, strict=True):
             with execution.autocast():
                 for loss in task.losses(network, one):

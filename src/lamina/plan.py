@@ -40,7 +40,7 @@ class Plan:
     ema: float | None = None
     """Decay per step of the moving average of the weights that is evaluated and kept (Polyak & Juditsky 1992)."""
     spare: float = 0.0
-    """Share of the showings that examples whose loss is below the median give up to the others (Qin et al. 2024)."""
+    """By how much less often examples come whose loss is below the median, and count for more (Qin et al. 2024)."""
     patience: int | None = None
     """Epochs without a better validation score after which training ends; the best weights are kept in any case."""
     seed: int = 0

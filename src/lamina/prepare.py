@@ -21,7 +21,7 @@ from lamina import find
 from lamina.audit.audit import audited, corrupt
 from lamina.batch import Batch
 from lamina.data.data import Data, Source
-from lamina.data.feed import Feed
+from lamina.data.feed import Feed, Shuffled
 from lamina.data.pictures import sheet
 from lamina.data.store import Store
 from lamina.environment import environment
@@ -34,7 +34,7 @@ from lamina.measuring import Choice, choose
 from lamina.model import OUT, build, encoded, family_of, learned, open_data, read_data, without
 from lamina.plan import Plan
 from lamina.preflight.preflight import Flight, fly
-from lamina.preflight.trial import Chooser, Trial, fitting
+from lamina.preflight.trial import Chooser, Trial, fitting, tells_each
 from lamina.recipe import Recipe, changed, with_options
 from lamina.run import Run
 from lamina.showing import galleries
@@ -277,16 +277,17 @@ def _settle(
     else:
         advised = recipe.plan
     plan = changed(advised, wishes.plan)
-    if plan.spare and not recipe.task.tells_each:
-        if "spare" in wishes.plan:
-            raise OptionError("this task does not tell the loss of each example.", "--spare", "Leave it out.")
-        plan = replace(plan, spare=0.0)
     recipe = replace(recipe, plan=plan)
     network = build(recipe, facts, own)
     feed = _feed(recipe, facts, data, store, network)
     batch = _first(feed, plan)
     if own is not None:
         fitting(network, recipe.task, batch)
+    if plan.spare and (type(feed) is not Shuffled or not tells_each(network, recipe.task, facts, batch)):
+        if "spare" in wishes.plan:
+            said = "this task, with these options, does not tell the loss of each example."
+            raise OptionError(said, "--spare", "Leave it out.")
+        plan = replace(plan, spare=0.0)
     seconds = plan.budget if plan.budget is not None or "epochs" in wishes.plan else DEFAULT_SECONDS
     asked = wishes.execution | ({"micro_batches": plan.micro_batches} if "micro_batches" in wishes.plan else {})
     steps = plan.epochs * feed.steps(plan.batch_size)

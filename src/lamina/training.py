@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from lamina import find
-from lamina.checkpoint import recall
+from lamina.checkpoint import remind
 from lamina.data.data import Source
 from lamina.data.feed import Once
 from lamina.data.sparing import sparing
@@ -352,10 +352,10 @@ def located(finding: Finding, prepared: Prepared) -> Finding:
     if at is None or not isinstance(feed, Once):
         return finding
     epoch, position = divmod(at - 1, feed.steps(plan.batch_size))
-    if epoch > 0 and feed.remembered() and recall(prepared.run, feed) != epoch:
+    if epoch > 0 and feed.remembered() and remind(prepared.run, feed) != epoch:
         return finding
     rows = feed.batches(plan.batch_size, np.random.default_rng([plan.seed, epoch]))[position]
-    names = prepared.data.where[store.kept[rows.numpy()]].astype(str)
+    names = prepared.data.where[store.kept[list(dict.fromkeys(rows.tolist()))]].astype(str)
     return replace(finding, where=(*finding.where, *names[:20].tolist()), count=len(names))
 
 

@@ -1,12 +1,20 @@
 """Sparing: easy examples come less often and count for more; an epoch keeps its length."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
-from lamina.batch import Batch
+from lamina.batch import Batch, Loss
 from lamina.data.feed import Alike, Shuffled
 from lamina.data.sparing import LAST, Sparing, sparing
+from lamina.descent import descend
+from lamina.layers.losses import cross_entropy
+from lamina.plan import Plan
+from lamina.state import State
 
 ROWS = torch.arange(3, 104)
 EASY = ROWS < 53
@@ -80,7 +88,32 @@ def test_an_order_is_recalled_whatever_was_heard_since() -> None:
     assert torch.equal(shown(feed, 1), expected)
     other.recall({name: tensor.clone() for name, tensor in feed.remembered().items()})
     assert torch.equal(shown(other, 1), expected)
+    other.recall({})  # by a run that could not spare: nothing is lost
+    assert torch.equal(shown(other, 1), expected)
     for one in (feed, other):
         one.turn(0.2)
     assert torch.equal(shown(other, 2), shown(feed, 2))
     assert not torch.equal(shown(feed, 1), expected)
+
+
+class Told:
+    """A task whose losses are told."""
+
+    def losses(self, network: nn.Module, batch: Batch) -> Iterator[Loss]:
+        total, count, each = cross_entropy(network(**batch.inputs), batch.targets, 0.1)
+        yield Loss("network", total, count, each=each)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_losses_are_told_in_the_order_of_the_rows(pieces: int) -> None:
+    torch.manual_seed(0)
+    images, labels = torch.randn(104, 4), torch.arange(104) % 3
+    network = nn.Linear(4, 3)
+    feed = Shuffled(ROWS, lambda rows: Batch({"input": images[rows]}, {"label": labels[rows]}))
+    state = State(network, Plan(batch_size=20, micro_batches=pieces, spare=0.5), feed)
+    rows = state.batches()[0]
+    batch = state.feed.batch(rows)
+    expected = functional.cross_entropy(network(images[rows]), labels[rows], label_smoothing=0.1, reduction="none")
+    descend(state, Told(), batch, 0.1, False)  # type: ignore[arg-type]
+    assert state.told is not None
+    assert torch.allclose(state.told, expected, atol=1e-6)

@@ -43,6 +43,10 @@ class Feed(ABC):
     def batch(self, picked: Tensor) -> Batch:
         """The examples that were picked."""
 
+    def plain(self, picked: Tensor) -> Batch:
+        """The same, each counting as it does where nobody chooses how often it comes."""
+        return self.batch(picked)
+
     def heed(self, rows: Tensor, losses: Tensor) -> None:  # noqa: B027 - most feeds have no use for it
         """What the losses of some rows were, (batch,) each: told where a batch had the target ``row``."""
 
@@ -54,7 +58,7 @@ class Feed(ABC):
         return {}
 
     def recall(self, remembered: Tensors) -> None:  # noqa: B027 - most feeds have no use for it
-        """Know this."""
+        """Know this again."""
 
 
 class Once(Feed):

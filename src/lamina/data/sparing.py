@@ -1,10 +1,10 @@
 """Sparing: what is learned already is shown less often, and counts for more where it is shown.
 
 Of an epoch's showings, most would go to examples that the network has long been sure of. Those whose last loss lay below the
-median are shown with a part of the others' chance, and every showing is weighted by one over its example's chance: so the
-expected gradient is that of all examples, with less noise in it for the same number of steps. In the last epochs none is
-spared. (InfoBatch, Qin et al. 2024, arXiv:2303.04947. There an epoch grows shorter; here it keeps its length, the hard
-examples come more often, and systematic sampling lets each come as often as it should, rounded up or down.)
+median are shown less often than the others, and every showing counts the more, the rarer its example comes: so the expected
+gradient is that of all examples, with less noise in it for the same number of steps. An epoch that begins in the last eighth
+of the budget spares none. (InfoBatch, Qin et al. 2024, arXiv:2303.04947. There an epoch grows shorter; here it keeps its
+length, the hard examples come more often, and systematic sampling lets each come as often as it should, rounded up or down.)
 """
 
 from collections.abc import Callable
@@ -23,17 +23,18 @@ class Sparing(Shuffled):
     """In an order of its own each epoch, easy examples less often."""
 
     def __init__(self, rows: Tensor, gather: Callable[[Tensor], Batch], share: float) -> None:
-        """Spare this ``share`` of the showings of easy examples, 0 to 1."""
+        """Show an easy example 1 - ``share`` times as often as another."""
         super().__init__(rows, gather)
         self.share = share
         self._losses = torch.full((int(rows.max()) + 1,), torch.nan)  # by row of the store, when last shown
         self._showings = torch.ones(len(self._losses))  # in this epoch, on average
+        self._spares = False  # whether in this epoch some come more often than others
         self._heard: list[tuple[Tensor, Tensor]] = []  # rows, and their losses on the device: read late
 
     def batches(self, batch_size: int, generator: np.random.Generator) -> list[Tensor]:
         """The rows of each batch; what is heeded changes nothing about them before the next epoch."""
         showings = self._showings[self.rows].double()
-        if not self._spares():
+        if not self._spares:
             return super().batches(batch_size, generator)
         order = torch.from_numpy(generator.permutation(len(self)))
         ends = showings[order].cumsum(0)
@@ -44,11 +45,16 @@ class Sparing(Shuffled):
 
     def batch(self, picked: Tensor) -> Batch:
         """The examples at these rows of the store, which stand in ``row``; and their ``weight``, where any are spared."""
-        batch = super().batch(picked)
+        batch = self.plain(picked)
         targets = batch.targets | {"row": picked}
-        if self._spares():
-            targets["weight"] = batch.targets.get("weight", 1.0) / self._showings[picked]
+        if self._spares:
+            own, showings = batch.targets.get("weight"), self._showings[picked]
+            targets["weight"] = 1 / showings if own is None else own / showings.to(own.device)
         return Batch(batch.inputs, targets)
+
+    def plain(self, picked: Tensor) -> Batch:
+        """The examples at these rows of the store, without both."""
+        return super().batch(picked)
 
     def heed(self, rows: Tensor, losses: Tensor) -> None:
         """Remember losses, without reading them yet."""
@@ -59,7 +65,8 @@ class Sparing(Shuffled):
         self._settle()
         losses = self._losses[self.rows]
         self._showings.fill_(1.0)
-        if t < LAST and bool(losses.isfinite().all()):
+        self._spares = t < LAST and bool(losses.isfinite().all())
+        if self._spares:
             showings = torch.where(losses < losses.median(), 1 - self.share, 1.0).double()
             self._showings[self.rows] = (showings * (len(self) / showings.sum())).float()
 
@@ -70,7 +77,10 @@ class Sparing(Shuffled):
 
     def recall(self, remembered: Tensors) -> None:
         """Know this."""
+        if not remembered:  # by a run that began before it could spare
+            return
         self._losses[self.rows], self._showings[self.rows] = remembered["losses"], remembered["showings"]
+        self._spares = bool((remembered["showings"] != 1).any())
         self._heard.clear()
 
     def _settle(self) -> None:
@@ -79,11 +89,7 @@ class Sparing(Shuffled):
             self._losses[rows] = losses.float().cpu()
         self._heard.clear()
 
-    def _spares(self) -> bool:
-        """Whether in this epoch some come more often than others."""
-        return bool((self._showings != 1).any())
-
 
 def sparing(feed: Feed, share: float) -> Feed:
-    """The feed itself, or one that spares a share of the easy examples' showings, where each comes once an epoch."""
+    """The feed itself, or in place of a shuffled one a feed that shows easy examples 1 - ``share`` times as often as others."""
     return Sparing(feed.rows, feed.gather, share) if share and type(feed) is Shuffled else feed

@@ -9,7 +9,7 @@ from lamina.batch import Tensors
 def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[Tensor, Tensor | int, Tensor | None]:
     """The summed cross-entropy; the number of examples or the sum of their weights; and each one's own, detached.
 
-    Without weights, mixing and ``row``, by which a feed says that it asks for each one's, only the sum is computed.
+    The last only where ``row`` says that a feed asks for it, and none are mixed: the loss of two says little of either.
 
     Args:
         logits: (batch, classes), or (batch, members, classes) for an ensemble, whose members' losses are averaged.
@@ -32,7 +32,8 @@ def cross_entropy(logits: Tensor, targets: Tensors, smoothing: float) -> tuple[T
     if "other" in targets:
         loss = loss + targets["share"] * (each(targets["other"], "none").view(len(label), members).mean(1) - loss)
     weight = targets.get("weight", loss.new_ones(len(loss)))
-    return (loss * weight).sum(), weight.sum(), loss.detach()
+    told = "row" in targets and "other" not in targets
+    return (loss * weight).sum(), weight.sum(), loss.detach() if told else None
 
 
 def squared_error(outputs: Tensor, targets: Tensors) -> tuple[Tensor, int]:

@@ -187,10 +187,9 @@ class Convolution(nn.Conv2d):
     def forward(self, image: Tensor) -> Tensor:
         """Convolve as ``nn.Conv2d`` does."""
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else image.dtype
-        height, width = image.shape[2:]
-        tiles = len(image) * -(-height // 4) * -(-width // 4)
-        plain = image.device.type != "cpu" or self.weight.dtype != torch.float32 or not gains(self, dtype, tiles)
-        if plain or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        tiles = len(image) * -(-image.shape[-2] // 4) * -(-image.shape[-1] // 4)
+        plain = image.ndim != 4 or image.device.type != "cpu" or self.weight.dtype != torch.float32
+        if plain or not gains(self, dtype, tiles) or not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return super().forward(image)
         way = winograd_bfloat16.Winograd if dtype == torch.bfloat16 else Winograd
         out: Tensor = way.apply(image.to(dtype).contiguous(memory_format=torch.channels_last), self.weight)

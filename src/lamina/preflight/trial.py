@@ -155,6 +155,15 @@ def fitting(network: nn.Module, task: Task, batch: Batch) -> None:
         ) from error
 
 
+def tells_each(network: nn.Module, task: Task, facts: Facts, batch: Batch) -> bool:
+    """Whether the loss of each example of a batch is told, as training would vary it, where a feed asks for it."""
+    few = batch.pieces(max(1, len(batch) // FEW))[0]
+    asked = Batch(few.inputs, few.targets | {"row": torch.arange(len(few))})
+    with undisturbed(), torch.no_grad():
+        loss = next(task.losses(deepcopy(network), task.augment(asked, facts, torch.Generator())))
+    return loss.each is not None
+
+
 def uniform(inputs: Tensors) -> tuple[int, Tensors]:
     """The longest of some examples, its index first, in place of all: so shapes and padding stay the same."""
     lengths = [tensor for name, tensor in inputs.items() if name.endswith("_lengths")]

@@ -41,7 +41,6 @@ class ImageClassification(Task):
     """Say which one of several classes an image shows."""
 
     default_network: ClassVar[str] = "cnn"
-    tells_each: ClassVar[bool] = True
 
     side: int | None = None
     """Side of the square that the network sees, in pixels; chosen from the images otherwise (at most 128)."""

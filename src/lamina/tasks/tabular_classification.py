@@ -32,7 +32,6 @@ class TabularClassification(Task):
     """Say which one of several classes a row of a table belongs to."""
 
     default_network: ClassVar[str] = "mlp"
-    tells_each: ClassVar[bool] = True
 
     label_smoothing: float = 0.0
     """Share of the target that is spread over all classes (Szegedy et al. 2016)."""

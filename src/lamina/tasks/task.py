@@ -80,9 +80,6 @@ class Task(ABC):
     """Name of a file in networks/ that serves anywhere."""
     continues: ClassVar[bool] = False
     """Whether examples continue one another, so that a part of them is taken as it stands and not drawn."""
-    tells_each: ClassVar[bool] = False
-    """Whether ``losses`` tell each example's (``Loss.each``) where ``row`` is among the targets, and weigh it by the target
-    ``weight``: then easy examples can be spared."""
     forms: ClassVar[dict[str, str]] = {}
     """In what other form than tables answers can be written: by the ending of a file, or "" for a folder, what it is."""
 
