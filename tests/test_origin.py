@@ -41,6 +41,7 @@ def test_a_planted_layer_is_named(middle: nn.Module, said: str) -> None:
 @pytest.mark.parametrize("spoilt", ["weights", "input"])
 def test_what_came_spoilt_is_told_from_what_was_made(spoilt: str) -> None:
     network: Any = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    nn.init.ones_(network[0].weight)  # minus infinity does not count
     given = torch.ones(2, 3)
     if spoilt == "weights":
         with torch.no_grad():

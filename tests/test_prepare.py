@@ -222,7 +222,7 @@ def test_easy_examples_are_not_spared_where_no_loss_of_each_is_told(
 ) -> None:
     task = find.task(name)(**options)
     with pytest.raises(OptionError) as caught:
-        lamina.train(task.tiny(tmp_path / "data"), task=task, plan={"spare": 0.5}, epochs=1, out=tmp_path / "run")
+        lamina.train(task.tiny(tmp_path), task=task, plan={"spare": 0.5}, epochs=1, out=tmp_path / "run")
     assert caught.value.where == "--spare"
 
 
@@ -230,7 +230,7 @@ def test_easy_examples_are_not_spared_where_no_loss_of_each_is_told(
 def test_weights_of_classes_are_kept_whether_or_not_some_are_spared(tmp_path: Path, spare: float) -> None:
     task = find.task("tabular_classification")(class_weights=True)  # type: ignore[call-arg]
     model = lamina.train(
-        task.tiny(tmp_path / "data"),
+        task.tiny(tmp_path),
         task=task,
         size="tiny",
         plan={"spare": spare},
