@@ -239,4 +239,4 @@ def test_weights_of_classes_are_kept_whether_or_not_some_are_spared(tmp_path: Pa
         out=tmp_path / "run",
     )
     assert model.recipe.plan.spare == spare
-    assert model.scores["accuracy"].value > 0.8
+    assert model.scores["accuracy"]["value"] > 0.8
