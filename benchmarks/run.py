@@ -143,21 +143,28 @@ def write(contest: Contest, rounds: list[dict[str, Any]], settings: Settings, da
     versions: dict[str, str] = {}
     for entrant in (entrant for one in rounds for entrant in one.values()):
         versions |= entrant.pop("versions", {})
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     content = {
         "benchmark": contest.name,
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "machine": machine(),
         "versions": dict(sorted(versions.items())) | {"python": platform.python_version()},
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "data": data,
         "settings": {name: getattr(settings, name) for name in ("images", "epochs", "batch", "side", "limit")},
         "rounds": rounds,
     }
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{contest.name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def commit() -> str:
+    """Which commit was measured; "-dirty" where files differ from it, other than what the benchmarks write themselves."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", ".", ":!benchmarks/results", ":!docs/benchmarks.*")
+    return git("describe", "--always") + ("-dirty" if changed else "")
 
 
 def machine() -> dict[str, Any]:

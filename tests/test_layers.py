@@ -11,7 +11,7 @@ from lamina import _HOMES
 
 ORDER = """
 errors findings records batch exhibits writing
-plan sampling watch environment interrupt ngrams account memory inspection
+plan sampling watch environment interrupt ngrams account memory inspection threads
 ctc
 baselines layers metrics
 data
@@ -20,7 +20,7 @@ judge
 worth
 tasks
 find run execution optimizers
-machine
+machine candidate
 measuring
 recipe state
 checkpoint

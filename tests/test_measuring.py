@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lamina import machine, measuring
+from lamina import candidate, machine, measuring
 from lamina.batch import Batch, Loss
 from lamina.execution import Execution
 from lamina.measuring import Choice
@@ -59,6 +59,20 @@ class Starting(nn.Module):
         return result
 
 
+class Hindered(nn.Module):
+    """Quicker in bfloat16, which does not show where threads wait for one another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.only = nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.only(x)
+        waits = 0.1 if torch.get_num_threads() > 1 else 0.0
+        time.sleep(waits or (0.005 if torch.is_autocast_enabled("cpu") else 0.02))
+        return result
+
+
 class Line(nn.Module):
     """One layer."""
 
@@ -95,7 +109,7 @@ def test_one_whose_gradient_disagrees_is_refused_and_the_table_says_so() -> None
     choice = choose(Network(wrong=1.0))
     assert choice.execution.precision == "float32"
     other = choice.candidates[1]
-    assert other.gradient_error > measuring.GRADIENT_TOLERANCE
+    assert other.gradient_error > candidate.GRADIENT_TOLERANCE
     assert other.examples_per_s > choice.examples_per_s  # it was quicker, and refused all the same
     assert "does not compute the same" in other.to_json()["note"]
 
@@ -107,7 +121,7 @@ def test_a_gradient_may_be_off_by_a_part_of_its_own_noise(wrong: float, taken: s
     choice = measuring.choose(Network(wrong), losses, noisy, Execution(), {"threads": 1}, 100.0)
     assert choice.execution.precision == taken
     other = choice.candidates[1]
-    assert other.gradient_error > measuring.GRADIENT_TOLERANCE
+    assert other.gradient_error > candidate.GRADIENT_TOLERANCE
     assert 0.5 < other.gradient_noise < 3
     words = "the choice of a batch's examples" if taken == "bfloat16" else "does not compute the same"
     assert words in other.to_json()["note"]
@@ -115,7 +129,7 @@ def test_a_gradient_may_be_off_by_a_part_of_its_own_noise(wrong: float, taken: s
 
 def test_the_noise_of_a_gradient_is_that_of_batches_drawn_anew() -> None:
     generator = torch.Generator().manual_seed(0)
-    trial = measuring._Trial(Execution(), 1, Line(), losses)
+    trial = candidate.Attempt(Execution(), 1, Line(), losses)
     gradients, told = [], []
     for _ in range(200):
         batch = Batch(
@@ -156,6 +170,21 @@ def test_threads_are_measured_unless_ordered(monkeypatch: pytest.MonkeyPatch) ->
         choice = choose(Network(), {"precision": "float32"})
         assert sorted(candidate.execution.threads for candidate in choice.candidates) == [1, 2]
         assert choose(Network(), {"threads": 2}).execution.threads == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_where_threads_wait_for_a_busy_core_precision_is_measured_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "cores", lambda: 2)
+    before = torch.get_num_threads()
+    try:
+        choice = choose(Hindered(), {})
+        assert (choice.execution.precision, choice.execution.threads) == ("bfloat16", 1)
+        assert [(c.execution.precision, c.execution.threads) for c in choice.candidates][:3] == [
+            ("float32", 1),
+            ("bfloat16", 1),
+            ("bfloat16", 2),
+        ]
     finally:
         torch.set_num_threads(before)
 

@@ -1,14 +1,16 @@
 """The store of encoded examples: made once, whole or not at all."""
 
+import math
 import os
 import shutil
 import time
 from dataclasses import replace
 from errno import ENOSPC, EROFS
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -52,7 +54,7 @@ def target(answers: np.ndarray) -> Arrays:
     return {"value": answers.astype(np.float32)}
 
 
-def made(encoder: Encoder, examples: Data | None = None, decides: str = "") -> store.Store:
+def made(encoder: building.Encode, examples: Data | None = None, decides: str = "") -> store.Store:
     return store.prepare(examples or data(), encoder, target, decides)
 
 
@@ -87,6 +89,29 @@ def test_unreadable_examples_are_named_and_the_rest_kept() -> None:
         assert len(found) == COUNT - 3
         assert torch.equal(found.inputs["double"][:, 0] * 2, found.targets["value"])
         assert found.kept[found.rows_of(data(), "train").numpy()].tolist() == [n for n in range(3, 299, 3) if n != 150]
+
+
+def test_a_bad_example_is_found_by_halves() -> None:
+    encoder, calls = Encoder(150), []
+
+    def counted(raws: Raws) -> Arrays:
+        calls.append(len(raws))
+        return encoder(raws)
+
+    assert len(made(counted)) == COUNT - 1
+    assert len(calls) == 3 + 2 * math.log2(building.CHUNK)
+
+
+def test_rows_of_a_table_are_encoded_many_at_a_time() -> None:
+    asked: list[int] = []
+
+    def encode(rows: Raws) -> Arrays:
+        asked.append(len(rows))
+        return {"double": cast(pl.DataFrame, rows)["number"].to_numpy()[:, None].astype(np.float32)}
+
+    table = replace(data(), raws=pl.DataFrame({"number": np.arange(COUNT)}))
+    assert torch.equal(made(encode, table).inputs["double"][:, 0], torch.arange(COUNT).float())
+    assert asked == [COUNT]
 
 
 def test_a_first_chunk_that_cannot_be_read_is_no_obstacle() -> None:

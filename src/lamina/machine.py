@@ -10,6 +10,7 @@ import lamina
 from lamina.data.remembered import key_of, recall, remember
 from lamina.environment import processor
 from lamina.execution import Execution
+from lamina.threads import threads
 
 SIDES = {"cpu": (1024, 1536), "cuda": (4096, 8192), "mps": (2048, 4096)}  # of the matrices that are multiplied
 REPEATS = 4
@@ -34,17 +35,18 @@ def gemm_peak(way: Execution) -> float:
     known = recall("measured", key)
     if known is not None:
         return float(known["flops"])
-    before = torch.get_num_threads()
-    torch.set_num_threads(way.threads or before)
-    best = max(_product(way.kind, dtype, side) for side in SIDES[way.kind] for _ in range(REPEATS))
-    torch.set_num_threads(before)
+    with threads(way.threads or torch.get_num_threads()):
+        best = max(_product(way.kind, dtype, side) for side in SIDES[way.kind] for _ in range(REPEATS))
     remember("measured", key, {"flops": best})
     return best
 
 
 def bfloat16_is_native() -> bool:
     """Whether this CPU multiplies bfloat16 matrices as quickly as float32 ones; some only emulate it, far more slowly."""
-    halves, wholes = (max(_product("cpu", dtype, 256) for _ in range(2)) for dtype in (torch.bfloat16, torch.float32))
+    with threads(1):  # several wait for one another where a core is busy, and then both seem alike
+        halves, wholes = (
+            max(_product("cpu", dtype, 256) for _ in range(3)) for dtype in (torch.bfloat16, torch.float32)
+        )
     return halves >= wholes
 
 

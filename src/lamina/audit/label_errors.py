@@ -24,6 +24,7 @@ from lamina.data.data import Data
 from lamina.data.tables import columns_of
 from lamina.data.thumbnails import pictured, thumbnails
 from lamina.findings import Finding
+from lamina.threads import threads
 
 GIVEN, MARGIN = 0.25, 0.5
 """Most that the given class may get, and least by which another one must exceed it; answers are about shares."""
@@ -116,14 +117,16 @@ def left_out(features: np.ndarray, label: np.ndarray, classes: int) -> np.ndarra
     angles = known @ waves
     inputs = torch.cat([torch.ones(len(known), 1), (2 / count) ** 0.5 * torch.cat([angles.cos(), angles.sin()], 1)], 1)
     targets = torch.nn.functional.one_hot(torch.from_numpy(label), classes).float()
-    values, axes = torch.linalg.eigh((inputs.T @ inputs).double())
+    with threads(1):
+        values, axes = torch.linalg.eigh((inputs.T @ inputs).double())
     turned = inputs @ axes.float()
     aims = turned.T @ targets
     least, best = float("inf"), targets
+    squares = turned.square()
     for penalty in _PENALTIES:  # the one whose answers on what was left out are best
-        shrunk = turned / (values + penalty * float(values.sum()) / count).float()
-        leverage = (shrunk * turned).sum(1, keepdim=True).clamp(max=0.999)
-        answers = targets - (targets - shrunk @ aims) / (1 - leverage)
+        shrinking = (1 / (values + penalty * float(values.sum()) / count)).float()[:, None]
+        leverage = (squares @ shrinking).clamp(max=0.999)
+        answers = targets - (targets - turned @ (shrinking * aims)) / (1 - leverage)
         error = float(((answers - targets) ** 2).mean())
         if error < least:
             least, best = error, answers

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 
 from lamina.data.data import Arrays, Data, Raws
@@ -26,6 +27,7 @@ from lamina.errors import DataError
 
 FORMAT = 3
 CHUNK = 128  # examples that one worker encodes at a time
+ROWS = 4096  # rows of a table, which are small, and quicker together
 AHEAD = 2  # chunks per worker that are encoded before they can be written
 
 Encode = Callable[[Raws], Arrays]
@@ -37,27 +39,21 @@ Chunk = tuple[int, Arrays | None, np.ndarray, dict[int, str]]
 
 
 def encode_each(raws: Raws, encode: Encode) -> tuple[Arrays | None, np.ndarray, dict[int, str]]:
-    """Encode examples together; when that fails, one by one, so that a bad one is named and the rest still run.
+    """Encode examples together; when that fails, in halves, so that a bad one is named and the rest still run.
 
     Returns:
         The arrays of the good ones (None when there are none), their indices, and why each bad one failed.
     """
     try:
         return encode(raws), np.arange(len(raws)), {}
-    except DataError:
-        pieces: list[Arrays] = []
-        good: list[int] = []
-        bad: dict[int, str] = {}
-        for index in range(len(raws)):
-            try:
-                pieces.append(encode(raws[index : index + 1]))
-                good.append(index)
-            except DataError as error:
-                bad[index] = error.what
-        if not pieces:
-            return None, np.array([], dtype=int), bad
-        arrays = {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
-        return arrays, np.array(good), bad
+    except DataError as error:
+        if len(raws) <= 1:
+            return None, np.array([], dtype=int), dict.fromkeys(range(len(raws)), error.what)
+    middle = len(raws) // 2
+    (first, good, bad), (second, more, worse) = (encode_each(half, encode) for half in (raws[:middle], raws[middle:]))
+    found = [arrays for arrays in (first, second) if arrays is not None]
+    together = {name: np.concatenate([arrays[name] for arrays in found]) for name in found[0]} if found else None
+    return together, np.append(good, middle + more), bad | {middle + index: why for index, why in worse.items()}
 
 
 def build(
@@ -83,7 +79,8 @@ def build(
     failures: list[tuple[str, str]] = []
     with ExitStack() as open_files:
         writer = _Writer(folder, open_files)
-        for start, arrays, good, bad in _encoded(data.raws, encode):
+        chunk = ROWS if isinstance(data.raws, pl.DataFrame) else CHUNK
+        for start, arrays, good, bad in _encoded(data.raws, encode, chunk):
             failures += [(str(data.where[start + index]), why) for index, why in sorted(bad.items())]
             if arrays is not None:
                 kept.append(start + good)
@@ -93,7 +90,7 @@ def build(
                     rows[f"targets.{name}"] = array[kept[-1]]
                 writer.append(rows | {"kept": kept[-1].astype(np.int64)}, data.where[kept[-1]])
             if report:
-                report(min(start + CHUNK, total), total)
+                report(min(start + chunk, total), total)
         if not kept:
             where, why = failures[0] if failures else ("", "there are no examples")
             raise DataError(f"none of the {total} examples could be read; the first: {why}", where, "Check the files.")
@@ -105,17 +102,17 @@ def build(
             os.fsync(stream.fileno())
 
 
-def _encoded(raws: Raws, encode: Encode) -> Iterator[Chunk]:
+def _encoded(raws: Raws, encode: Encode, chunk: int) -> Iterator[Chunk]:
     """The chunks in their order, encoded in threads (image decoding lets go of the interpreter), a few of them ahead."""
 
     def work(start: int) -> Chunk:
-        return start, *encode_each(raws[start : start + CHUNK], encode)
+        return start, *encode_each(raws[start : start + chunk], encode)
 
     count = os.cpu_count() or 1
     workers = ThreadPoolExecutor(count)
     coming: deque[Future[Chunk]] = deque()
     try:
-        for start in range(0, len(raws), CHUNK):
+        for start in range(0, len(raws), chunk):
             coming.append(workers.submit(work, start))
             if len(coming) > AHEAD * count:  # a slow disk shall not let them pile up
                 yield coming.popleft().result()
