@@ -54,8 +54,10 @@ CONTESTS = (
     Contest("fashion", "Time to 90 % and 93 % on Fashion-MNIST", WAITS, ("lamina", "fastai", "keras"),
             (Measure("seconds_to_0.93", "s", False), Measure("seconds_to_0.9", "s", False), BEST),
             aims={"fastai": 5.0}),
-    Contest("cifar10", "Time to 90 % on CIFAR-10", WAITS, ("lamina", "fastai", "keras"),
-            (Measure("seconds_to_0.9", "s", False), BEST), aims={"fastai": 4.0}),
+    Contest("cifar10", "Time to 85 % and 90 % on CIFAR-10",
+            WAITS + " Where the images are copies of about 0.9 kB as JPEG, 85 % takes what 90 % does on the bitmaps.",
+            ("lamina", "fastai", "keras"),
+            (Measure("seconds_to_0.85", "s", False), Measure("seconds_to_0.9", "s", False), BEST), aims={"fastai": 4.0}),
     Contest("tables", "A table",
             "Reading, preparing and training with the same number of epochs, imports not counted; accuracy on the test rows.",
             ("lamina", "fastai", "keras"), (Measure("seconds", "s", False), Measure("accuracy", "accuracy"))),
@@ -82,6 +84,13 @@ CONTESTS = (
             "Training on made images while a second process keeps one core busy, and alone; threads measured anew each time.",
             ("beside-a-busy-core", "alone"), (SPEED,), False, {"alone": 0.4}),
 )  # fmt: skip
+RACES = {
+    "fashion": ("0.9,0.93", {"lamina": 2, "fastai": 6, "keras": 6}),
+    "cifar10": ("0.85,0.9", {"lamina": 6, "fastai": 12, "keras": 12}),
+}
+"""Targets, and the lengths of the schedules in epochs: the shortest of those tried (docs/log.md) that reach what is aimed at on
+training images, some of which were put aside for that. On Fashion-MNIST the peers' are one epoch longer, since fastai's missed
+93 % of the test images."""
 ON_IMAGES = ("resnet", "photographs", "layers")  # that train the same network
 
 
@@ -119,10 +128,11 @@ def command(contest: str, entrant: str, seed: int, settings: Settings, place: Pa
         }
         options |= {"batch": settings.batch, "side": settings.side}
         options |= {"seed": seed} | ({"backend": backend} if backend else {})
-    elif contest in ("fashion", "cifar10"):
-        module, targets = "fashion", {"fashion": "0.9,0.93", "cifar10": "0.9"}[contest]
+    elif contest in RACES:
+        module, (targets, epochs) = "race", RACES[contest]
         folder = {"fashion": settings.fashion, "cifar10": settings.cifar10}[contest]
-        options = {"by": entrant, "folder": folder, "targets": targets, "limit": settings.limit, "seed": seed}
+        options = {"by": entrant, "folder": folder, "targets": targets, "epochs": epochs[entrant]}
+        options |= {"limit": settings.limit, "seed": seed}
     elif contest == "tables":
         options = {"by": entrant, "folder": place / "table", "target": "income", "epochs": 5, "seed": seed}
     elif contest == "language":

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.fashion import arrays
+from benchmarks.race import arrays
 from lamina import optimizers
 from lamina.batch import Batch
 from lamina.data.sparing import Sparing

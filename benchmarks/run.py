@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import page
-from benchmarks.contests import CONTESTS, ON_IMAGES, Contest, Settings, command
+from benchmarks.contests import CONTESTS, ON_IMAGES, RACES, Contest, Settings, command
 
 ROOT = Path(__file__).parents[1]
 LONGEST = 3600.0  # seconds after which an entrant is ended
@@ -49,7 +49,7 @@ def main() -> None:
     deadline = time.monotonic() + (60 * asked.minutes if not asked.only else float("inf"))
     with tempfile.TemporaryDirectory() as place:
         for contest in chosen:
-            if contest.name in ("fashion", "cifar10") and getattr(settings, contest.name) is None:
+            if contest.name in RACES and getattr(settings, contest.name) is None:
                 print(
                     f"{contest.name}: left out, since {contest.name.upper()}=FOLDER does not say where the images lie."
                 )
@@ -103,7 +103,9 @@ def prepare(name: str, asked: argparse.Namespace, settings: Settings, place: Pat
     if name == "tables":
         tables.make(place / "table")
         return "a made table of 20,000 rows"
-    return {"fashion": "Fashion-MNIST", "cifar10": "CIFAR-10"}.get(name, "")
+    if name == "cifar10":
+        return "CIFAR-10" + (", copies as JPEG files" if next(asked.cifar10.glob("**/*.jpg"), None) else "")
+    return "Fashion-MNIST" if name == "fashion" else ""
 
 
 def play(contest: Contest, count: int, settings: Settings, place: Path) -> list[dict[str, Any]]:

@@ -17,9 +17,6 @@ import numpy as np
 
 from benchmarks.entrant import Clock, given, say
 
-# Lengths of their schedules: the shortest of those tried (docs/log.md) that reach 93 % on Fashion-MNIST's training images, a
-# sixth of which were put aside for that. The peers' are one epoch longer, since fastai's missed 93 % of the test images.
-EPOCHS = {"lamina": 2, "fastai": 6, "keras": 6}
 WIDTHS = (16, 32, 64, 128)  # of the peers' network: Lamina's small one has the same
 BATCH, RATE = 128, 3e-3
 OVER = "the race is over"  # fastai cannot pass on an exception without a message
@@ -104,7 +101,7 @@ def by_lamina(asked: Any, race: Race) -> None:
 
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "run"
-        lamina.train(asked.folder, task=Judged(), epochs=EPOCHS["lamina"], seed=asked.seed, out=out, watch=Timed())
+        lamina.train(asked.folder, task=Judged(), epochs=asked.epochs, seed=asked.seed, out=out, watch=Timed())
 
 
 def by_fastai(asked: Any, race: Race) -> None:
@@ -161,7 +158,7 @@ def by_fastai(asked: Any, race: Race) -> None:
     )
     race.clock.begin()
     with learner.no_bar(), learner.no_logging():
-        learner.fit_one_cycle(EPOCHS["fastai"], RATE)
+        learner.fit_one_cycle(asked.epochs, RATE)
 
 
 def by_keras(asked: Any, race: Race) -> None:
@@ -203,7 +200,7 @@ def by_keras(asked: Any, race: Race) -> None:
         if width > WIDTHS[1]:
             hidden = layers.Add()([hidden, convolution(convolution(hidden, width), width)])
     model = keras.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(hidden)))
-    steps = EPOCHS["keras"] * -(-len(pixels) // BATCH)
+    steps = asked.epochs * -(-len(pixels) // BATCH)
     rate = keras.optimizers.schedules.CosineDecay(RATE / 10, steps, warmup_target=RATE, warmup_steps=steps // 5)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.AdamW(rate), loss, metrics=["accuracy"], jit_compile=False)
@@ -211,11 +208,11 @@ def by_keras(asked: Any, race: Race) -> None:
     train = train.map(lambda images, answers: (mirror(images), answers), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     test = tf.data.Dataset.from_tensor_slices(arrays(asked.folder, "test")).batch(500).prefetch(tf.data.AUTOTUNE)
     race.clock.begin()
-    model.fit(train, validation_data=test, epochs=EPOCHS["keras"], callbacks=[Judged()], verbose=0)
+    model.fit(train, validation_data=test, epochs=asked.epochs, callbacks=[Judged()], verbose=0)
 
 
 if __name__ == "__main__":
-    asked = given(by=str, folder=Path, targets=str, limit=float, seed=int)
+    asked = given(by=str, folder=Path, targets=str, epochs=int, limit=float, seed=int)
     race = Race([float(target) for target in asked.targets.split(",")], asked.limit)
     with suppress(OverError):
         {"lamina": by_lamina, "fastai": by_fastai, "keras": by_keras}[asked.by](asked, race)
