@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,8 @@ def main() -> None:
                 )
             else:
                 data = prepare(contest.name, asked, settings, Path(place))
-                rounds = play(contest, asked.rounds, settings, Path(place))
-                write(contest, rounds, settings, data, asked.results)
+                for rounds in play(contest, asked.rounds, settings, Path(place)):
+                    write(contest, rounds, settings, data, asked.results)
                 shutil.rmtree(Path(place) / contest.name, ignore_errors=True)
     page.write(asked.results, asked.docs)
     print(f"The page is {asked.docs / 'benchmarks.md'}.")
@@ -108,8 +109,8 @@ def prepare(name: str, asked: argparse.Namespace, settings: Settings, place: Pat
     return "Fashion-MNIST" if name == "fashion" else ""
 
 
-def play(contest: Contest, count: int, settings: Settings, place: Path) -> list[dict[str, Any]]:
-    """The rounds: in each, what every entrant printed, or why it failed; the order turns from round to round."""
+def play(contest: Contest, count: int, settings: Settings, place: Path) -> Iterator[list[dict[str, Any]]]:
+    """The rounds so far, after each: what every entrant printed, or why it failed; the order turns from round to round."""
     rounds = []
     for number in range(count):
         said: dict[str, Any] = {}
@@ -121,7 +122,7 @@ def play(contest: Contest, count: int, settings: Settings, place: Path) -> list[
             figures = [f"{m.name} {said[entrant].get(m.name)}" for m in contest.measures]
             print(said[entrant].get("error") or ", ".join(figures), f"({time.monotonic() - began:.0f} s)", flush=True)
         rounds.append({name: said[name] for name in contest.entrants})
-    return rounds
+        yield rounds
 
 
 def result(process: list[str], place: Path) -> dict[str, Any]:
@@ -144,7 +145,11 @@ def write(contest: Contest, rounds: list[dict[str, Any]], settings: Settings, da
     """The file of a benchmark: its rounds, and all that a reader must know to judge them."""
     versions: dict[str, str] = {}
     for entrant in (entrant for one in rounds for entrant in one.values()):
-        versions |= entrant.pop("versions", {})
+        versions |= entrant.get("versions", {})
+    told = [
+        {name: {fact: value for fact, value in entrant.items() if fact != "versions"} for name, entrant in one.items()}
+        for one in rounds
+    ]
     content = {
         "benchmark": contest.name,
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
@@ -153,7 +158,7 @@ def write(contest: Contest, rounds: list[dict[str, Any]], settings: Settings, da
         "commit": commit(),
         "data": data,
         "settings": {name: getattr(settings, name) for name in ("images", "epochs", "batch", "side", "limit")},
-        "rounds": rounds,
+        "rounds": told,
     }
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{contest.name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -174,7 +174,9 @@ def test_threads_are_measured_unless_ordered(monkeypatch: pytest.MonkeyPatch) ->
         torch.set_num_threads(before)
 
 
-def test_where_threads_wait_for_a_busy_core_precision_is_measured_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_threads_wait_for_a_busy_core_precision_is_measured_with_one(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
     monkeypatch.setattr(measuring, "cores", lambda: 2)
     before = torch.get_num_threads()
     try:
@@ -185,6 +187,7 @@ def test_where_threads_wait_for_a_busy_core_precision_is_measured_with_one(monke
             ("bfloat16", 1),
             ("bfloat16", 2),
         ]
+        assert not cache.exists()  # it need not be so in the next run
     finally:
         torch.set_num_threads(before)
 

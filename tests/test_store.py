@@ -1,6 +1,5 @@
 """The store of encoded examples: made once, whole or not at all."""
 
-import math
 import os
 import shutil
 import time
@@ -91,7 +90,7 @@ def test_unreadable_examples_are_named_and_the_rest_kept() -> None:
         assert found.kept[found.rows_of(data(), "train").numpy()].tolist() == [n for n in range(3, 299, 3) if n != 150]
 
 
-def test_a_bad_example_is_found_by_halves() -> None:
+def test_a_bad_example_is_looked_for_in_ever_fewer() -> None:
     encoder, calls = Encoder(150), []
 
     def counted(raws: Raws) -> Arrays:
@@ -99,7 +98,7 @@ def test_a_bad_example_is_found_by_halves() -> None:
         return encoder(raws)
 
     assert len(made(counted)) == COUNT - 1
-    assert len(calls) == 3 + 2 * math.log2(building.CHUNK)
+    assert len(calls) == 3 + building.SHARES + building.CHUNK // building.SHARES
 
 
 def test_rows_of_a_table_are_encoded_many_at_a_time() -> None:

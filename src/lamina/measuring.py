@@ -77,9 +77,11 @@ def choose(
     if known is not None:
         return _choice_of(known)
     given = {name: value for name, value in asked.items() if name in asdict(start)}
+    began = time.perf_counter()
+    start = replace(start, **{"threads": cores() if start.kind == "cpu" else start.threads, **given})
     counts = sorted({1, max(1, cores() // 2), cores()}) if "threads" not in asked and start.kind == "cpu" else []
-    start = _unhindered(network, losses, batch, replace(start, **given), counts)
-    contest = _Contest(network, losses, batch, start)
+    begun = _unhindered(network, losses, batch, start, counts) if len(counts) > 1 else start
+    contest = _Contest(network, losses, batch, begun, began)
     contest.allow(seconds if seconds is not None else steps * contest.step_seconds())
     if "precision" not in asked:
         contest.vary([{"precision": each} for each in _precisions(start.kind, network)])
@@ -95,7 +97,7 @@ def choose(
     if "compiled" not in asked and _long(contest.planned):
         contest.vary([{"compiled": True}])
     choice = contest.choice()
-    if contest.steady():
+    if contest.steady() and begun == start:
         remember("measured", key, {"candidates": [asdict(candidate) for candidate in choice.candidates]})
     return choice
 
@@ -106,24 +108,27 @@ def _unhindered(network: nn.Module, losses: Losses, batch: Batch, start: Executi
     Where another program keeps a core busy, threads wait for one another. Precisions measured so would all seem alike, and
     measuring them would take long.
     """
-    if not counts:
-        return start
     few = batch.pieces(max(1, len(batch) // 8))[0]
-    seconds = {}
+    begun, least = start, 0.0
     for count in reversed(counts):
-        trial = Attempt(replace(start, threads=count), 1, network, losses)
-        if not all(trial.settled(few) for _ in range(3)):
-            break
-        seconds[count] = min(trial.seconds[1:])
-    quickest = min(seconds, key=seconds.__getitem__, default=cores())
-    every = seconds.get(cores(), 0.0)
-    return replace(start, threads=quickest if every > HINDERED * seconds.get(quickest, every) else cores())
+        attempt = Attempt(replace(start, threads=count, compiled=False), 1, network, losses)
+        for _ in range(3):  # the first makes kernels
+            if not attempt.settled(few):
+                return start
+            if count < counts[-1] and attempt.seconds[-1] > least:  # few of many threads can take long
+                break
+        seconds = min(attempt.seconds[1:], default=attempt.seconds[0])
+        if count == counts[-1]:
+            least = seconds / HINDERED
+        elif seconds < least:
+            begun, least = replace(start, threads=count), seconds
+    return begun
 
 
 class _Contest:
     """The candidates so far, the best of them, and the time that is left."""
 
-    def __init__(self, network: nn.Module, losses: Losses, batch: Batch, start: Execution) -> None:
+    def __init__(self, network: nn.Module, losses: Losses, batch: Batch, start: Execution, began: float) -> None:
         self.network, self.losses = network, losses
         self.batch = batch.pieces(max(1, len(batch) // 8))[0]
         self.whole = batch
@@ -131,8 +136,7 @@ class _Contest:
         self.trials = [self.reference]
         self.best = self.reference
         self.planned = 0.0
-        self.began = time.perf_counter()
-        self.deadline = self.began
+        self.began = self.deadline = began
         self.noise: float | None = None
         self._fit()
         if start != self.reference.way:
@@ -160,8 +164,10 @@ class _Contest:
         new = [trial for trial in variants if (trial.way, trial.pieces) != (self.best.way, self.best.pieces)]
         if not new:
             return
-        compiles = any(trial.way.compiled for trial in new)  # which would be done for each number of examples
-        few = self.batch if compiles else self.batch.pieces(max(1, len(self.batch) // 8))[0]
+        ways = [(trial.way.compiled, trial.way.threads) for trial in new]
+        few = self.batch  # compiling is done for each number of examples, and threads share many better than few
+        if all(way == (False, self.best.way.threads) for way in ways):
+            few = self.batch.pieces(max(1, len(self.batch) // 8))[0]
         for trial in [*new, self.best]:  # a step on few examples shows who is hopeless
             trial.settled(few)
         if self.reference is not self.best:

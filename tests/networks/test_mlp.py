@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from lamina.layers.shapes import Table
+from lamina.networks import mlp
 from lamina.networks.mlp import MemberDropout
 
 
@@ -27,3 +29,9 @@ def test_features_are_hidden_from_all_members_of_a_row(kind: torch.dtype) -> Non
 def test_a_single_feature_can_be_hidden() -> None:
     torch.manual_seed(0)
     assert {float(MemberDropout(0.5)(torch.ones(2, 1, 1))[0, 0, 0]) for _ in range(50)} == {0.0, 2.0}
+
+
+def test_it_can_be_compiled_as_a_whole() -> None:
+    network = mlp.build(Table(2, (3,)), "tiny").train()
+    whole = torch.compile(network, backend="eager", fullgraph=True)
+    assert whole(torch.zeros(5, 2), torch.zeros(5, 1, dtype=torch.int64)).shape == (5, 4, 128)

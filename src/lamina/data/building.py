@@ -28,6 +28,9 @@ from lamina.errors import DataError
 FORMAT = 3
 CHUNK = 128  # examples that one worker encodes at a time
 ROWS = 4096  # rows of a table, which are small, and quicker together
+SHARES = (
+    16  # into which examples are divided that cannot be encoded together: half of a chunk is likely to fail as well
+)
 AHEAD = 2  # chunks per worker that are encoded before they can be written
 
 Encode = Callable[[Raws], Arrays]
@@ -39,7 +42,7 @@ Chunk = tuple[int, Arrays | None, np.ndarray, dict[int, str]]
 
 
 def encode_each(raws: Raws, encode: Encode) -> tuple[Arrays | None, np.ndarray, dict[int, str]]:
-    """Encode examples together; when that fails, in halves, so that a bad one is named and the rest still run.
+    """Encode examples together; when that fails, fewer at a time, so that a bad one is named and the rest still run.
 
     Returns:
         The arrays of the good ones (None when there are none), their indices, and why each bad one failed.
@@ -49,11 +52,17 @@ def encode_each(raws: Raws, encode: Encode) -> tuple[Arrays | None, np.ndarray, 
     except DataError as error:
         if len(raws) <= 1:
             return None, np.array([], dtype=int), dict.fromkeys(range(len(raws)), error.what)
-    middle = len(raws) // 2
-    (first, good, bad), (second, more, worse) = (encode_each(half, encode) for half in (raws[:middle], raws[middle:]))
-    found = [arrays for arrays in (first, second) if arrays is not None]
+    share = -(-len(raws) // SHARES)
+    found: list[Arrays] = []
+    good: list[np.ndarray] = []
+    bad: dict[int, str] = {}
+    for start in range(0, len(raws), share):
+        arrays, fine, failed = encode_each(raws[start : start + share], encode)
+        found += [] if arrays is None else [arrays]
+        good.append(start + fine)
+        bad |= {start + index: why for index, why in failed.items()}
     together = {name: np.concatenate([arrays[name] for arrays in found]) for name in found[0]} if found else None
-    return together, np.append(good, middle + more), bad | {middle + index: why for index, why in worse.items()}
+    return together, np.concatenate(good), bad
 
 
 def build(

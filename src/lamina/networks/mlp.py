@@ -125,7 +125,7 @@ class MemberDropout(nn.Module):
     """Dropout (Srivastava et al. 2014) with one mask per row, shared by its members.
 
     On a CPU drawing a mask per member took a fifth of the step, and one per row a twelfth. Random bytes, eight of a draw,
-    cost next to nothing; the probability is therefore a multiple of 1/256.
+    cost next to nothing; the probability is then a multiple of 1/256.
     """
 
     def __init__(self, probability: float) -> None:
@@ -141,7 +141,7 @@ class MemberDropout(nn.Module):
 
 def _mask(like: Tensor, probability: float) -> Tensor:
     """As many numbers as there are: 0 with that probability, in steps of 1/256, and otherwise what keeps their mean at 1."""
-    if like.device.type != "cpu":
+    if like.device.type != "cpu" or torch.compiler.is_compiling():  # which cannot follow draws of whole integers
         return functional.dropout(torch.ones_like(like), probability)
     draws = torch.empty(-(-like.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
     dropped = min(255, round(256 * probability))
