@@ -6,6 +6,7 @@ repeating use it as it is, to the bit. It is also remembered for this machine an
 the figures cannot be trusted.
 """
 
+import statistics
 import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -26,7 +27,7 @@ ROUNDS = 3
 SHARE = 0.05  # of the training's time that measuring may take
 STEPS = 40  # that an allowance of time should suffice for
 LEAST_GAIN = 1.03  # below it a difference is noise, and the plainer way is kept
-HINDERED = 2.0  # times slower on a few examples: threads wait for a core that another program keeps busy
+HINDERED = 1.5  # times slower on a few examples: threads wait for a core that another program keeps busy
 HOPELESS = 3.0  # times slower than the quickest on a few examples: not measured any further
 COMPILING = 60.0  # seconds that compiling a network takes, roughly; only a training in whose SHARE they fit is compiled
 STEADY = 1.5  # slowest over quickest round up to which a measurement is worth remembering
@@ -77,11 +78,10 @@ def choose(
     if known is not None:
         return _choice_of(known)
     given = {name: value for name, value in asked.items() if name in asdict(start)}
-    began = time.perf_counter()
     start = replace(start, **{"threads": cores() if start.kind == "cpu" else start.threads, **given})
     counts = sorted({1, max(1, cores() // 2), cores()}) if "threads" not in asked and start.kind == "cpu" else []
     begun = _unhindered(network, losses, batch, start, counts) if len(counts) > 1 else start
-    contest = _Contest(network, losses, batch, begun, began)
+    contest = _Contest(network, losses, batch, begun)
     contest.allow(seconds if seconds is not None else steps * contest.step_seconds())
     if "precision" not in asked:
         contest.vary([{"precision": each} for each in _precisions(start.kind, network)])
@@ -106,7 +106,7 @@ def _unhindered(network: nn.Module, losses: Losses, batch: Batch, start: Executi
     """The way to begin with: as many threads as there are cores, unless a few examples are far quicker with fewer.
 
     Where another program keeps a core busy, threads wait for one another. Precisions measured so would all seem alike, and
-    measuring them would take long.
+    measuring them would take long. A few small steps are all that this takes: less than what measuring is allowed.
     """
     few = batch.pieces(max(1, len(batch) // 8))[0]
     begun, least = start, 0.0
@@ -117,7 +117,7 @@ def _unhindered(network: nn.Module, losses: Losses, batch: Batch, start: Executi
                 return start
             if count < counts[-1] and attempt.seconds[-1] > least:  # few of many threads can take long
                 break
-        seconds = min(attempt.seconds[1:], default=attempt.seconds[0])
+        seconds = statistics.mean(attempt.seconds[1:] or attempt.seconds)
         if count == counts[-1]:
             least = seconds / HINDERED
         elif seconds < least:
@@ -128,7 +128,7 @@ def _unhindered(network: nn.Module, losses: Losses, batch: Batch, start: Executi
 class _Contest:
     """The candidates so far, the best of them, and the time that is left."""
 
-    def __init__(self, network: nn.Module, losses: Losses, batch: Batch, start: Execution, began: float) -> None:
+    def __init__(self, network: nn.Module, losses: Losses, batch: Batch, start: Execution) -> None:
         self.network, self.losses = network, losses
         self.batch = batch.pieces(max(1, len(batch) // 8))[0]
         self.whole = batch
@@ -136,7 +136,7 @@ class _Contest:
         self.trials = [self.reference]
         self.best = self.reference
         self.planned = 0.0
-        self.began = self.deadline = began
+        self.began = self.deadline = time.perf_counter()
         self.noise: float | None = None
         self._fit()
         if start != self.reference.way:
