@@ -17,6 +17,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
 from lamina.audit.duplicates import MOST_NAMED
 from lamina.data.columns import apply, learn
@@ -37,6 +38,7 @@ _FEWEST, _MOST = 60, 20_000  # rows
 _MOST_CLASSES = 100
 _FEATURES = 1024  # random Fourier features, at most
 FOLDS = 5
+_TOGETHER = 2048  # examples whose random features are in memory
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # candidates, as shares of the mean squared length of a feature
 
 
@@ -47,10 +49,9 @@ def find(data: Data) -> Iterator[Finding]:
         return
     if len(rows) > _MOST:
         rows = np.sort(np.random.default_rng(0).choice(rows, _MOST, replace=False))
-    features = described(data)
+    features = described(data, rows)
     if features is None:
         return
-    features = features[rows]
     readable = np.isfinite(features).all(1)
     rows, features = rows[readable], features[readable]
     classes, label = np.unique(data.answers[rows].astype(str), return_inverse=True)
@@ -89,17 +90,17 @@ def find(data: Data) -> Iterator[Finding]:
     )
 
 
-def described(data: Data) -> np.ndarray | None:
-    """(examples, numbers) float32 that a quick classifier learns from; None for what is neither picture nor table."""
+def described(data: Data, rows: np.ndarray) -> np.ndarray | None:
+    """(rows, numbers) float32 that a quick classifier learns from; None for what is neither picture nor table."""
     if pictured(data):
-        small = thumbnails(data)
+        small = thumbnails(data)[rows]
         plain = small.reshape(len(small), -1)
         centred = plain - plain.mean(1, keepdims=True)
         plain = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1.0)
         return np.asarray(np.concatenate([plain, 0.7 * _edges(small)], 1), dtype=np.float32)
     if not isinstance(data.raws, pl.DataFrame):
         return None
-    encoded = apply(data.raws, learn(data.raws[np.flatnonzero(data.part == "train")], columns_of(data)))
+    encoded = apply(data.raws[rows], learn(data.raws[np.flatnonzero(data.part == "train")], columns_of(data)))
     numbers = encoded["numbers"].astype(np.float32)
     codes = [column[:, None] == np.unique(column)[:50] for column in encoded["categories"].T]
     return np.concatenate([numbers, *[code.astype(np.float32) for code in codes]], 1)
@@ -114,23 +115,33 @@ def left_out(features: np.ndarray, label: np.ndarray, classes: int) -> np.ndarra
     width = float(distances.median()) or 1.0
     count = min(_FEATURES, 2 * (len(known) // 3))
     waves = torch.randn(known.shape[1], count // 2, generator=generator) / (0.6 * width)
-    angles = known @ waves
-    inputs = torch.cat([torch.ones(len(known), 1), (2 / count) ** 0.5 * torch.cat([angles.cos(), angles.sin()], 1)], 1)
     targets = torch.nn.functional.one_hot(torch.from_numpy(label), classes).float()
+    gram, aims = torch.zeros(()), torch.zeros(())
+    for rows, wanted in zip(torch.split(known, _TOGETHER), torch.split(targets, _TOGETHER), strict=True):
+        inputs = _random_features(rows, waves)
+        gram, aims = gram + inputs.T @ inputs, aims + inputs.T @ wanted
     with threads(1):
-        values, axes = torch.linalg.eigh((inputs.T @ inputs).double())
-    turned = inputs @ axes.float()
-    aims = turned.T @ targets
-    least, best = float("inf"), targets
-    squares = turned.square()
-    for penalty in _PENALTIES:  # the one whose answers on what was left out are best
-        shrinking = (1 / (values + penalty * float(values.sum()) / count)).float()[:, None]
-        leverage = (squares @ shrinking).clamp(max=0.999)
-        answers = targets - (targets - turned @ (shrinking * aims)) / (1 - leverage)
-        error = float(((answers - targets) ** 2).mean())
-        if error < least:
-            least, best = error, answers
+        values, axes = torch.linalg.eigh(gram.double())
+    turning = axes.float()
+    aims = turning.T @ aims
+    shrinkings = [(1 / (values + penalty * float(values.sum()) / count)).float()[:, None] for penalty in _PENALTIES]
+    answers: list[list[Tensor]] = [[] for _ in _PENALTIES]
+    for rows, wanted in zip(torch.split(known, _TOGETHER), torch.split(targets, _TOGETHER), strict=True):
+        turned = _random_features(rows, waves) @ turning
+        squares = turned.square()
+        for said, shrinking in zip(answers, shrinkings, strict=True):
+            leverage = (squares @ shrinking).clamp(max=0.999)
+            said.append(wanted - (wanted - turned @ (shrinking * aims)) / (1 - leverage))
+    best = min(map(torch.cat, answers), key=lambda said: float(((said - targets) ** 2).mean()))  # on what was left out
     return np.asarray(best.numpy())
+
+
+def _random_features(rows: Tensor, waves: Tensor) -> Tensor:
+    """(examples, 1 + 2 waves): a constant, cosines and sines; those of all examples would take many times their own memory."""
+    angles = rows @ waves
+    return torch.cat(
+        [torch.ones(len(rows), 1), angles.shape[1] ** -0.5 * torch.cat([angles.cos(), angles.sin()], 1)], 1
+    )
 
 
 def sentences(data: Data) -> list[str]:

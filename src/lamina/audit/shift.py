@@ -23,15 +23,15 @@ def find(data: Data) -> Iterator[Finding]:
     rows = [generator.permutation(np.flatnonzero(data.part == part))[:_MOST] for part in ("train", "test")]
     if min(map(len, rows)) < _FEWEST:
         return
-    features = described(data)
+    features = described(data, np.concatenate(rows))
     if features is None:
         return
-    rows = [some[np.isfinite(features[some]).all(1)] for some in rows]
-    count = min(map(len, rows))
+    sides = [some[np.isfinite(some).all(1)] for some in np.split(features, [len(rows[0])])]
+    count = min(map(len, sides))
     if count < _FEWEST:
         return
-    chosen = np.concatenate([some[:count] for some in rows])  # as many of each, so that neither is the likelier answer
-    said = left_out(features[chosen], np.repeat([0, 1], count), 2)[:, 1]
+    chosen = np.concatenate([some[:count] for some in sides])  # as many of each, so that neither is the likelier answer
+    said = left_out(chosen, np.repeat([0, 1], count), 2)[:, 1]
     area = auroc(said[count:], said[:count])
     half = 1.96 * _deviation(area, count)
     if area - half <= LEAST:
