@@ -109,6 +109,7 @@ def section(contest: Contest, result: Result) -> str:
     how = f" {settings['images']} images, batch {settings['batch']}, {settings['epochs']} epochs."
     how *= contest.name in ON_IMAGES
     data = f" Data: {result['data']}." if result["data"] else ""
+    rounds = f"{len(result['rounds'])} round{'s' * (len(result['rounds']) > 1)}"
     loads = [said["load_before"] for one in result["rounds"] for said in one.values() if "load_before" in said]
     lines = [
         f"## {contest.title}\n",
@@ -117,7 +118,7 @@ def section(contest: Contest, result: Result) -> str:
         *rows(contest, result),
         "",
         f"{result['date'][:10]}, {machine['processor']} ({skills}), {machine['cores']} cores, "
-        f"{machine.get('memory_gib', '?')} GiB, commit {result['commit'] or 'unknown'}; {len(result['rounds'])} rounds; "
+        f"{machine.get('memory_gib', '?')} GiB, commit {result['commit'] or 'unknown'}; {rounds}; "
         + (f"load before an entrant at most {max(loads):.1f}. " if loads else "")
         + ", ".join(f"{name} {version}" for name, version in result["versions"].items())
         + ".",

@@ -38,7 +38,7 @@ _FEWEST, _MOST = 60, 20_000  # rows
 _MOST_CLASSES = 100
 _FEATURES = 1024  # random Fourier features, at most
 FOLDS = 5
-_TOGETHER = 2048  # examples whose random features are in memory
+_TOGETHER = 2048  # examples that are described at a time
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)  # candidates, as shares of the mean squared length of a feature
 
 
@@ -93,11 +93,9 @@ def find(data: Data) -> Iterator[Finding]:
 def described(data: Data, rows: np.ndarray) -> np.ndarray | None:
     """(rows, numbers) float32 that a quick classifier learns from; None for what is neither picture nor table."""
     if pictured(data):
-        small = thumbnails(data)[rows]
-        plain = small.reshape(len(small), -1)
-        centred = plain - plain.mean(1, keepdims=True)
-        plain = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1.0)
-        return np.asarray(np.concatenate([plain, 0.7 * _edges(small)], 1), dtype=np.float32)
+        small = thumbnails(data)
+        pieces = [_outlined(small[rows[start : start + _TOGETHER]]) for start in range(0, len(rows), _TOGETHER)]
+        return np.concatenate(pieces)
     if not isinstance(data.raws, pl.DataFrame):
         return None
     encoded = apply(data.raws[rows], learn(data.raws[np.flatnonzero(data.part == "train")], columns_of(data)))
@@ -197,6 +195,14 @@ def _agreement(said: np.ndarray, label: np.ndarray) -> float:
     """The share of the examples of a class that are said to be of it, averaged over the classes."""
     right = said.argmax(1) == label
     return float(np.mean([right[label == kind].mean() for kind in range(said.shape[1])]))
+
+
+def _outlined(small: np.ndarray) -> np.ndarray:
+    """(examples, numbers) float32: the greys of thumbnails, about their mean and of norm 1, and their edges."""
+    plain = small.reshape(len(small), -1)
+    centred = plain - plain.mean(1, keepdims=True)
+    plain = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1.0)
+    return np.asarray(np.concatenate([plain, 0.7 * _edges(small)], 1), dtype=np.float32)
 
 
 def _edges(small: np.ndarray) -> np.ndarray:

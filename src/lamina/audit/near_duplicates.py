@@ -32,6 +32,7 @@ _NEIGHBOURS = 8  # the k above: a picture may have some copies, so the second ne
 _FEWEST = 50  # pictures below which the median ratio says nothing
 _CELL = 512  # pictures that are compared with one another, about
 _NEAREST_CELLS = 3  # that a picture belongs to
+_TOGETHER = 2048  # that are compared at a time
 _NOTABLE = 0.01  # share of a part from which near-duplicates weigh
 
 
@@ -40,10 +41,8 @@ def find(data: Data) -> Iterator[Finding]:
     if not pictured(data) or len(data) < _FEWEST:
         return
     rows = different(data)
-    small = thumbnails(data)[rows]
-    rows = rows[
-        _contrast(small) > 1e-3 * 255
-    ]  # not-a-number where a picture cannot be read, nearly 0 where it is blank
+    seen = _contrast(thumbnails(data)[rows]) > 1e-3 * 255
+    rows = rows[seen]  # not-a-number where a picture cannot be read, nearly 0 where it is blank
     if len(rows) < _FEWEST:
         return
     whole = thumbnails(data)[rows]
@@ -181,7 +180,7 @@ def _neighbours(vectors: np.ndarray, others: np.ndarray | None) -> tuple[np.ndar
         for cell in range(centres):
             here = (cells[:, nearness] == cell).nonzero()[:, 0]
             members = (homes == cell).any(1).nonzero()[:, 0]
-            for some in torch.split(here, 2048):
+            for some in torch.split(here, _TOGETHER):
                 alike = asked[some] @ known[members].T
                 if others is None:
                     alike[some[:, None] == members] = -2.0  # itself
@@ -192,8 +191,9 @@ def _neighbours(vectors: np.ndarray, others: np.ndarray | None) -> tuple[np.ndar
             own_best[(own_which[:, :, None] == which[:, None]).any(2)] = -2.0
         best, place = torch.cat([best, own_best], 1).topk(_NEIGHBOURS, 1)
         which = torch.cat([which, own_which], 1).gather(1, place)
-    apart = known[which] - asked[:, None]  # exact, where 2 - 2 cos would be a difference of nearly equal numbers
-    distances = torch.linalg.vector_norm(apart, dim=2)
+    pieces = zip(torch.split(asked, _TOGETHER), torch.split(which, _TOGETHER), strict=True)
+    # Exact, where 2 - 2 cos would be a difference of nearly equal numbers; of all at once it would take 16 times their memory.
+    distances = torch.cat([torch.linalg.vector_norm(known[near] - some[:, None], dim=2) for some, near in pieces])
     distances[best < -1.5] = 2.0
     order = distances.argsort(1)
     return distances.gather(1, order).numpy(), which.gather(1, order).numpy()
