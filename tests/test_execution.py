@@ -1,5 +1,7 @@
 """Execution: a copy of the weights in bfloat16, the layout of pictures, compilation."""
 
+from contextlib import suppress
+
 import torch
 from torch import nn
 
@@ -8,6 +10,7 @@ from lamina.execution import Execution
 from lamina.layers.heads import ImageClassifier
 from lamina.plan import Plan
 from lamina.state import State
+from lamina.threads import threads
 from states import numbered
 
 WEIGHTS = Execution("cpu", "bfloat16-weights")
@@ -78,3 +81,11 @@ def test_every_norm_stays_in_float32() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2), nn.RMSNorm(2))
     worker = Execution(precision="bfloat16-weights").worker(network)
     assert [parameter.dtype for parameter in worker.parameters()] == [torch.bfloat16] * 2 + [torch.float32] * 3
+
+
+def test_the_number_of_threads_comes_back_whatever_happens() -> None:
+    before = torch.get_num_threads()
+    with suppress(ZeroDivisionError), threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == before

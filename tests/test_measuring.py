@@ -44,35 +44,6 @@ class Network(nn.Module):
         return result
 
 
-class Starting(nn.Module):
-    """Quicker in bfloat16, but for what the first step with each number of examples takes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.only, self.met = nn.Linear(8, 1), set[int]()
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.only(x)
-        half = torch.is_autocast_enabled("cpu")
-        time.sleep((0.01 if len(x) in self.met else 0.4) if half else 0.05)
-        self.met |= {len(x)} if half else set()
-        return result
-
-
-class Hindered(nn.Module):
-    """Quicker in bfloat16, which does not show where threads wait for one another."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.only = nn.Linear(8, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.only(x)
-        waits = 0.1 if torch.get_num_threads() > 1 else 0.0
-        time.sleep(waits or (0.005 if torch.is_autocast_enabled("cpu") else 0.02))
-        return result
-
-
 class Line(nn.Module):
     """One layer."""
 
@@ -83,6 +54,29 @@ class Line(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = self.only(x)
         return result
+
+
+class Starting(Line):
+    """Quicker in bfloat16, but for what the first step with each number of examples takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.met = set[int]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = torch.is_autocast_enabled("cpu")
+        time.sleep((0.01 if len(x) in self.met else 0.4) if half else 0.05)
+        self.met |= {len(x)} if half else set()
+        return super().forward(x)
+
+
+class Hindered(Line):
+    """Quicker in bfloat16, which does not show where threads wait for one another."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        waits = 0.1 if torch.get_num_threads() > 1 else 0.0
+        time.sleep(waits or (0.005 if torch.is_autocast_enabled("cpu") else 0.02))
+        return super().forward(x)
 
 
 def losses(network: nn.Module, batch: Batch) -> Iterator[Loss]:

@@ -127,3 +127,19 @@ def test_blank_pictures() -> None:
     pixels[5], pixels[9] = 0, 255
     (found,) = outliers.find(Data(pixels, data.answers, data.where, data.part, data.digests))
     assert (found.kind, found.severity, found.where) == ("picture.blank", "note", ("5", "9"))
+
+
+def test_examples_are_judged_alike_however_many_are_looked_at_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    bunch = load_digits()
+    pixels, label = bunch.images[:300], bunch.target[:300]
+    pictures = (255 / 16 * pixels).astype(np.uint8)[..., None]
+    where = np.array([str(n) for n in range(300)], dtype=object)
+    data = Data(pictures, label.astype(str), where, np.resize(["train"], 300), digests_of_rows(pictures))
+    rows, found = np.arange(0, 300, 2), []
+    for together in (2048, 7):
+        monkeypatch.setattr(label_errors, "_TOGETHER", together)
+        described = label_errors.described(data, rows)
+        assert described is not None
+        found.append((described, label_errors.left_out(described, label[rows], 10)))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-3)

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
-from lamina.audit.near_duplicates import find
+from lamina.audit import near_duplicates
+from lamina.audit.near_duplicates import copies, find
 from lamina.data.data import Data
 from lamina.data.images import digests_of_files, digests_of_rows
 from lamina.data.thumbnails import thumbnails, zoomed
@@ -138,3 +139,13 @@ def test_a_cut_thumbnail_is_that_of_a_cut_picture() -> None:
     assert found.shape == expected.shape
     assert np.abs(found - expected).mean() < 0.25 * np.abs(thumbnails(put(pixels)) - expected).mean()
     assert np.abs(zoomed(put(pixels), 0.0) - thumbnails(put(pixels))).mean() < 2.0
+
+
+def test_pairs_are_the_same_however_many_are_compared_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32)
+    vectors[250:260] = vectors[:10] + 0.01
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    expected = np.stack([np.arange(10), np.arange(250, 260)], 1)
+    for together in (2048, 7):
+        monkeypatch.setattr(near_duplicates, "_TOGETHER", together)
+        np.testing.assert_array_equal(copies(vectors), expected)
