@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from lamina.data.mapped import put_together
 from lamina.ngrams import NGrams
 
 Arrays = dict[str, Any]
@@ -101,10 +102,12 @@ def linear_on_pixels(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays
     label = train_targets["label"]
     order = np.random.default_rng(0).permutation(len(label))[: max(1000, PIXEL_WORK // classes)]
     known, asked = _pixels(train_inputs["image"], order), _pixels(inputs["image"], np.arange(len(inputs["image"])))
-    mean, scale = known.mean(0), known.std(0) + 1e-3  # a pixel that is always black stays 0
-    for pixels in (known, asked):
-        pixels -= mean
-        pixels /= scale
+    mean = known.mean(0)
+    known -= mean
+    asked -= mean
+    scale = np.sqrt(np.einsum("ep,ep->p", known, known) / len(known)) + 1e-3  # a pixel that is always black stays 0
+    known /= scale
+    asked /= scale
     label = label[order]
     penalty, fold = PENALTIES[0], min(len(label), PENALTY_ROWS) // 5
     if fold:
@@ -310,12 +313,14 @@ def _log_probabilities(probabilities: np.ndarray, present: np.ndarray, classes: 
 
 def _pixels(images: np.ndarray | Rows, which: np.ndarray) -> np.ndarray:
     """Some of (examples, side, side, channels) uint8 as (which, pixels) float32 from 0 to 1, shrunk by area averaging."""
-    shrunk = []
-    for start in range(0, len(which), 512):  # so that neither large pictures nor their float copy have to fit in memory
-        piece = torch.from_numpy(np.array(images[which[start : start + 512]])).permute(0, 3, 1, 2).float() / 255
-        side = (min(SIDE, piece.shape[2]), min(SIDE, piece.shape[3]))
-        shrunk.append(adaptive_avg_pool2d(piece, side).flatten(1).numpy())
-    return np.concatenate(shrunk) if shrunk else np.zeros((0, 1), np.float32)
+
+    def shrunk(some: slice) -> np.ndarray:
+        piece = torch.from_numpy(np.array(images[which[some]])).permute(0, 3, 1, 2).float() / 255
+        return adaptive_avg_pool2d(piece, (min(SIDE, piece.shape[2]), min(SIDE, piece.shape[3]))).flatten(1).numpy()
+
+    return put_together(
+        len(which), shrunk, 512
+    )  # so that neither large pictures nor their float copy must fit in memory
 
 
 def _columns(inputs: Arrays, filled: bool = False) -> np.ndarray:

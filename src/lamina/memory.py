@@ -38,11 +38,14 @@ def ran_out(error: Exception) -> bool:
 
 
 def release(device: torch.device) -> None:
-    """Give back what PyTorch keeps for later, so that smaller pieces find room in one stretch."""
+    """Give back what PyTorch, or the C library, keeps for later, so that smaller pieces find room in one stretch."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+    elif sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def in_pieces(rows: Tensor, size: int, work: Callable[[Tensor], Result], device: torch.device) -> Iterator[Result]:

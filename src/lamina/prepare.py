@@ -31,6 +31,7 @@ from lamina.findings import ROWS, Finding
 from lamina.layers.summary import summarise
 from lamina.machine import gemm_peak
 from lamina.measuring import Choice, choose
+from lamina.memory import release
 from lamina.model import OUT, build, encoded, family_of, learned, open_data, read_data, without
 from lamina.plan import Plan
 from lamina.preflight.preflight import Flight, fly
@@ -183,6 +184,7 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
         watch.say(note)
     report = partial(watch.progress, "encoding")
     store = encoded(recipe.task, facts, data, report, recipe.source.name)
+    release(torch.device("cpu"))  # what looking at all examples took
     if store.failures:
         findings.append(corrupt(store.failures, len(data)))
         watch.find(findings[-1])

@@ -1,6 +1,7 @@
 """Arrays used where they lie on disk: the right values, and from the disk when they are asked for."""
 
 import ctypes
+import errno
 import mmap
 import os
 import sys
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from lamina.data.mapped import fetch, mapped
+from lamina.data.mapped import LARGE, fetch, mapped, put_together
 
 PAGES = 64
 
@@ -61,3 +62,43 @@ def in_memory(rows: torch.Tensor) -> list[int]:
     address, size = ctypes.c_void_p(rows.data_ptr()), ctypes.c_size_t(PAGES * mmap.PAGESIZE)
     assert ctypes.CDLL(None).mincore(address, size, told) == 0
     return [page for page, there in enumerate(told) if there & 1]
+
+
+def test_stretches_are_put_together_in_their_order() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def squares(rows: slice) -> np.ndarray:
+        asked.append((rows.start, rows.stop))
+        return np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] ** 2
+
+    whole = put_together(10, squares, 4)
+    assert whole.dtype == np.float32
+    assert whole[:, 0].tolist() == [row**2 for row in range(10)]
+    assert asked == [(0, 4), (4, 8), (8, 10)]
+    assert put_together(0, squares).shape == (0, 1)
+
+
+def _zeros(rows: slice) -> np.ndarray:
+    return np.zeros((rows.stop - rows.start, 1024), np.uint8)
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="files cannot reserve room on this system")
+def test_a_large_array_lies_aside_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMINA_CACHE", str(tmp_path / "cache"))
+    whole = put_together(LARGE // 1024, _zeros)
+    assert isinstance(whole.base, np.memmap)
+    assert list((tmp_path / "cache").iterdir()) == []
+    whole[7] += 1
+    assert whole.sum() == 1024
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="files cannot reserve room on this system")
+def test_where_the_disk_is_full_a_large_array_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(file: int, begin: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("LAMINA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    whole = put_together(LARGE // 1024, _zeros)
+    assert whole.base is None
+    assert whole.shape == (LARGE // 1024, 1024)

@@ -22,6 +22,7 @@ from torch import Tensor
 from lamina.audit.duplicates import MOST_NAMED
 from lamina.data.columns import apply, learn
 from lamina.data.data import Data
+from lamina.data.mapped import put_together
 from lamina.data.tables import columns_of
 from lamina.data.thumbnails import pictured, thumbnails
 from lamina.findings import Finding
@@ -52,8 +53,9 @@ def find(data: Data) -> Iterator[Finding]:
     features = described(data, rows)
     if features is None:
         return
-    readable = np.isfinite(features).all(1)
-    rows, features = rows[readable], features[readable]
+    readable = _finite(features)
+    if not readable.all():
+        rows, features = rows[readable], features[readable]
     classes, label = np.unique(data.answers[rows].astype(str), return_inverse=True)
     if not 2 <= len(classes) <= _MOST_CLASSES or len(rows) < _FEWEST:
         return
@@ -94,14 +96,18 @@ def described(data: Data, rows: np.ndarray) -> np.ndarray | None:
     """(rows, numbers) float32 that a quick classifier learns from; None for what is neither picture nor table."""
     if pictured(data):
         small = thumbnails(data)
-        pieces = [_outlined(small[rows[start : start + _TOGETHER]]) for start in range(0, len(rows), _TOGETHER)]
-        return np.concatenate(pieces)
+        return put_together(len(rows), lambda some: _outlined(small[rows[some]]))
     if not isinstance(data.raws, pl.DataFrame):
         return None
     encoded = apply(data.raws[rows], learn(data.raws[np.flatnonzero(data.part == "train")], columns_of(data)))
     numbers = encoded["numbers"].astype(np.float32)
     codes = [column[:, None] == np.unique(column)[:50] for column in encoded["categories"].T]
     return np.concatenate([numbers, *[code.astype(np.float32) for code in codes]], 1)
+
+
+def _finite(features: np.ndarray) -> np.ndarray:
+    """(examples,): whether all numbers of an example are known."""
+    return put_together(len(features), lambda some: np.isfinite(features[some]).all(1))
 
 
 def left_out(features: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
@@ -114,10 +120,12 @@ def left_out(features: np.ndarray, label: np.ndarray, classes: int) -> np.ndarra
     count = min(_FEATURES, 2 * (len(known) // 3))
     waves = torch.randn(known.shape[1], count // 2, generator=generator) / (0.6 * width)
     targets = torch.nn.functional.one_hot(torch.from_numpy(label), classes).float()
-    gram, aims = torch.zeros(()), torch.zeros(())
+    numbers = 1 + 2 * waves.shape[1]
+    gram, aims = torch.zeros(numbers, numbers), torch.zeros(numbers, classes)
     for rows, wanted in zip(torch.split(known, _TOGETHER), torch.split(targets, _TOGETHER), strict=True):
         inputs = _random_features(rows, waves)
-        gram, aims = gram + inputs.T @ inputs, aims + inputs.T @ wanted
+        gram.addmm_(inputs.T, inputs)
+        aims.addmm_(inputs.T, wanted)
     with threads(1):
         values, axes = torch.linalg.eigh(gram.double())
     turning = axes.float()
@@ -136,10 +144,12 @@ def left_out(features: np.ndarray, label: np.ndarray, classes: int) -> np.ndarra
 
 def _random_features(rows: Tensor, waves: Tensor) -> Tensor:
     """(examples, 1 + 2 waves): a constant, cosines and sines; those of all examples would take many times their own memory."""
-    angles = rows @ waves
-    return torch.cat(
-        [torch.ones(len(rows), 1), angles.shape[1] ** -0.5 * torch.cat([angles.cos(), angles.sin()], 1)], 1
-    )
+    angles, count = rows @ waves, waves.shape[1]
+    features = torch.ones(len(rows), 1 + 2 * count)
+    torch.cos(angles, out=features[:, 1 : 1 + count])
+    torch.sin(angles, out=features[:, 1 + count :])
+    features[:, 1:] *= count**-0.5
+    return features
 
 
 def sentences(data: Data) -> list[str]:

@@ -17,6 +17,7 @@ import torch
 
 from lamina.audit.duplicates import MOST_NAMED
 from lamina.data.data import Data
+from lamina.data.mapped import put_together
 from lamina.data.thumbnails import pictured, thumbnails, zoomed
 from lamina.findings import Finding
 
@@ -40,23 +41,22 @@ def find(data: Data) -> Iterator[Finding]:
     """Find pictures that are nearly equal, in two parts or in one; equal files are another illness."""
     if not pictured(data) or len(data) < _FEWEST:
         return
-    rows = different(data)
-    seen = _contrast(thumbnails(data)[rows]) > 1e-3 * 255
+    rows, small = different(data), thumbnails(data)
+    seen = put_together(len(rows), lambda some: _contrast(small[rows[some]])) > 1e-3 * 255
     rows = rows[seen]  # not-a-number where a picture cannot be read, nearly 0 where it is blank
     if len(rows) < _FEWEST:
         return
-    whole = thumbnails(data)[rows]
-    found = [_alike(whole, whole, copies(_unit(whole)))]
+    found = [_alike(small, small, rows[copies(_units(small, rows))])]
     trained = data.part[rows] == "train"
-    known, held = np.flatnonzero(trained), np.flatnonzero(~trained)
+    known, held = rows[trained], rows[~trained]
     if min(len(known), len(held)) >= _FEWEST:
         for share in CUTS:
-            cut = zoomed(data, share)[rows]
-            for first, second in ((whole, cut), (cut, whole)):  # either may be the one that was cut
-                pairs = copies(_unit(first[held]), _unit(second[known]))
+            cut = zoomed(data, share)
+            for first, second in ((small, cut), (cut, small)):  # either may be the one that was cut
+                pairs = copies(_units(first, held), _units(second, known))
                 pairs = np.stack([held[pairs[:, 0]], known[pairs[:, 1]]], 1)
                 found.append(_alike(first, second, pairs))
-    yield from reported(data, rows[np.unique(np.sort(np.concatenate(found), 1), axis=0)])
+    yield from reported(data, np.unique(np.sort(np.concatenate(found), 1), axis=0))
 
 
 def _contrast(small: np.ndarray) -> np.ndarray:
@@ -64,16 +64,25 @@ def _contrast(small: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.norm((small - small.mean((1, 2), keepdims=True)).reshape(len(small), -1), axis=1))
 
 
-def _unit(small: np.ndarray) -> np.ndarray:
-    """(examples, numbers) of mean 0 and norm 1."""
-    vectors = (small - small.mean((1, 2), keepdims=True)).reshape(len(small), -1)
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-3))
+def _units(small: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(rows, numbers) of mean 0 and norm 1: some of the thumbnails."""
+
+    def unit(some: slice) -> np.ndarray:
+        seen = small[rows[some]]
+        vectors = (seen - seen.mean((1, 2), keepdims=True)).reshape(len(seen), -1)
+        return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-3))
+
+    return put_together(len(rows), unit)
 
 
 def _alike(first: np.ndarray, second: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """The pairs, (pairs, 2) rows of the one and of the other thumbnails, whose edges agree, too."""
-    alike: np.ndarray = np.einsum("pi,pi->p", _edges(first[pairs[:, 0]]), _edges(second[pairs[:, 1]]))
-    return np.asarray(pairs[alike >= LEAST_EDGES])
+
+    def agreement(some: slice) -> np.ndarray:
+        one, other = _edges(first[pairs[some, 0]]), _edges(second[pairs[some, 1]])
+        return np.asarray(np.einsum("pi,pi->p", one, other))
+
+    return np.asarray(pairs[put_together(len(pairs), agreement) >= LEAST_EDGES])
 
 
 def _edges(small: np.ndarray) -> np.ndarray:
@@ -170,8 +179,8 @@ def _neighbours(vectors: np.ndarray, others: np.ndarray | None) -> tuple[np.ndar
     known = asked if others is None else torch.from_numpy(np.ascontiguousarray(others, dtype=np.float32))
     centres = max(1, len(known) // _CELL) if len(known) > 8 * _CELL else 1
     drawn = known[torch.from_numpy(np.random.default_rng(0).choice(len(known), centres, replace=False))]
-    cells = (asked @ drawn.T).topk(min(_NEAREST_CELLS, centres), 1).indices
-    homes = cells if others is None else (known @ drawn.T).topk(min(_NEAREST_CELLS, centres), 1).indices
+    cells = _homes(asked, drawn)
+    homes = cells if others is None else _homes(known, drawn)
     best = torch.full((len(asked), 0), -2.0)
     which = torch.zeros((len(asked), 0), dtype=torch.int64)
     for nearness in range(cells.shape[1]):
@@ -197,3 +206,9 @@ def _neighbours(vectors: np.ndarray, others: np.ndarray | None) -> tuple[np.ndar
     distances[best < -1.5] = 2.0
     order = distances.argsort(1)
     return distances.gather(1, order).numpy(), which.gather(1, order).numpy()
+
+
+def _homes(vectors: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    """(examples, cells) of the centres nearest to each of the vectors, the nearest first."""
+    count = min(_NEAREST_CELLS, len(centres))
+    return torch.cat([(some @ centres.T).topk(count, 1).indices for some in torch.split(vectors, _TOGETHER)])

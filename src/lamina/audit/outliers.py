@@ -12,6 +12,7 @@ import polars as pl
 
 from lamina.audit.duplicates import MOST_NAMED
 from lamina.data.data import Data
+from lamina.data.mapped import put_together
 from lamina.data.tables import columns_of
 from lamina.data.thumbnails import pictured, thumbnails
 from lamina.findings import Finding
@@ -35,7 +36,7 @@ def find(data: Data) -> Iterator[Finding]:
 
 def _blank(data: Data) -> Iterator[Finding]:
     small = thumbnails(data)
-    blank = np.flatnonzero(small.reshape(len(small), -1).std(1) < BLANK)
+    blank = np.flatnonzero(put_together(len(small), lambda some: small[some].std((1, 2))) < BLANK)
     if len(blank):
         share = len(blank) / len(data)
         yield Finding(

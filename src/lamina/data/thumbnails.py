@@ -10,10 +10,12 @@ from torch.nn.functional import adaptive_avg_pool2d, grid_sample
 
 from lamina.data.data import Data
 from lamina.data.decoding import ENDINGS, decode
+from lamina.data.mapped import put_together
 from lamina.errors import DataError
 
 SIDE = 16
 """Pixels of a side of a thumbnail, at most."""
+_AT_ONCE = 1024  # so that the float copy of large pictures need not fit in memory
 _GREY = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green, blue: ITU-R BT.601
 _last: tuple[weakref.ref[np.ndarray], np.ndarray, np.ndarray] | None = None  # one audit asks several times for the same
 
@@ -46,14 +48,15 @@ def zoomed(data: Data, share: float) -> np.ndarray:
     side = small.shape[1]
     places = (1 - share) * (2 * np.arange(2 * side, dtype=np.float32) + 1 - 2 * side) / (2 * side)
     grid = torch.from_numpy(np.stack(np.meshgrid(places, places), 2))[None]
-    pieces = []
-    for start in range(0, len(larger), 1024):
-        piece = torch.from_numpy(larger[start : start + 1024].astype(np.float32))[:, None]
+
+    def cut(rows: slice) -> np.ndarray:
+        piece = torch.from_numpy(larger[rows].astype(np.float32))[:, None]
         seen = grid_sample(piece, grid.expand(len(piece), -1, -1, -1), padding_mode="border", align_corners=False)
-        pieces.append(adaptive_avg_pool2d(seen, side)[:, 0].numpy())
-    found = np.concatenate(pieces)
-    found[np.isnan(small).any((1, 2))] = np.nan
-    return found
+        found = adaptive_avg_pool2d(seen, side)[:, 0].numpy()
+        found[np.isnan(small[rows]).any((1, 2))] = np.nan
+        return found
+
+    return put_together(len(larger), cut, _AT_ONCE)
 
 
 def _looked_at(data: Data) -> tuple[np.ndarray, np.ndarray]:
@@ -67,14 +70,23 @@ def _looked_at(data: Data) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _of_files(paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    unread: set[int] = set()
     with ThreadPoolExecutor(os.cpu_count()) as workers:
-        larger = list(workers.map(_of_file, paths))
-    small = np.full((len(paths), SIDE, SIDE), np.nan, np.float32)
-    for row, one in enumerate(larger):
-        if one is not None:
-            small[row] = one.reshape(SIDE, 2, SIDE, 2).mean((1, 3), dtype=np.float32)
-    blank = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
-    return small, np.stack([blank if one is None else one for one in larger])
+
+        def read(rows: slice) -> np.ndarray:
+            found = list(workers.map(_of_file, paths[rows]))
+            unread.update(rows.start + row for row, one in enumerate(found) if one is None)
+            blank = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
+            return np.stack([blank if one is None else one for one in found])
+
+        larger = put_together(len(paths), read, _AT_ONCE)
+
+    def halved(rows: slice) -> np.ndarray:
+        return np.asarray(larger[rows].reshape(-1, SIDE, 2, SIDE, 2).mean((2, 4), dtype=np.float32))
+
+    small = put_together(len(paths), halved, _AT_ONCE)
+    small[sorted(unread)] = np.nan
+    return small, larger
 
 
 def _of_file(path: str) -> np.ndarray | None:
@@ -86,16 +98,15 @@ def _of_file(path: str) -> np.ndarray | None:
 
 
 def _of_pixels(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    side, double = (min(most, *pixels.shape[1:3]) for most in (SIDE, 2 * SIDE))
-    small, larger = [], []
-    for start in range(0, len(pixels), 1024):  # so that the float copy of large pictures need not fit in memory
-        piece = pixels[start : start + 1024].astype(np.float32)
+    def shrunk(rows: slice, most: int) -> np.ndarray:
+        piece = pixels[rows].astype(np.float32)
         if piece.ndim == 4:
             piece = piece[..., :3] @ _GREY if piece.shape[3] >= 3 else piece[..., 0]
         short = min(piece.shape[1:])
         top, left = (piece.shape[1] - short) // 2, (piece.shape[2] - short) // 2
-        piece = np.ascontiguousarray(piece[:, top : top + short, left : left + short])
-        seen = torch.from_numpy(piece)[:, None]
-        small.append(adaptive_avg_pool2d(seen, side)[:, 0].numpy())
-        larger.append(adaptive_avg_pool2d(seen, double)[:, 0].round().byte().numpy())
-    return np.concatenate(small), np.concatenate(larger)
+        square = torch.from_numpy(np.ascontiguousarray(piece[:, top : top + short, left : left + short]))
+        return adaptive_avg_pool2d(square[:, None], min(most, short))[:, 0].numpy()
+
+    small = put_together(len(pixels), lambda rows: shrunk(rows, SIDE), _AT_ONCE)
+    larger = put_together(len(pixels), lambda rows: shrunk(rows, 2 * SIDE).round().astype(np.uint8), _AT_ONCE)
+    return small, larger
