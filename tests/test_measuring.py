@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +72,33 @@ class Starting(Line):
 
 
 class Hindered(Line):
-    """Quicker in bfloat16, which does not show where threads wait for one another."""
+    """Quicker in bfloat16, which does not show where threads wait for one another, because a core is busy."""
+
+    busy = True
+    now = 0.0
+    """What the clock says, for the machine of these tests may be busy, too."""
+
+    @staticmethod
+    def perf_counter() -> float:
+        """As that of ``time``."""
+        return Hindered.now
 
     def forward(self, x: Tensor) -> Tensor:
-        waits = 0.1 if torch.get_num_threads() > 1 else 0.0
-        time.sleep(waits or (0.005 if torch.is_autocast_enabled("cpu") else 0.02))
+        shared = torch.get_num_threads() > 1
+        waits = 0.1 if self.busy and shared else 0.0
+        Hindered.now += waits or (0.005 if torch.is_autocast_enabled("cpu") else 0.02) * (1 if shared else 1.5)
         return super().forward(x)
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine of two cores, on which time passes as ``Hindered`` says."""
+    monkeypatch.setattr(measuring, "cores", lambda: 2)
+    monkeypatch.setattr(candidate, "time", Hindered)
+    monkeypatch.setattr(measuring, "time", Hindered)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def losses(network: nn.Module, batch: Batch) -> Iterator[Loss]:
@@ -168,22 +190,29 @@ def test_threads_are_measured_unless_ordered(monkeypatch: pytest.MonkeyPatch) ->
         torch.set_num_threads(before)
 
 
-def test_where_threads_wait_for_a_busy_core_precision_is_measured_with_one(
-    monkeypatch: pytest.MonkeyPatch, cache: Path
-) -> None:
-    monkeypatch.setattr(measuring, "cores", lambda: 2)
-    before = torch.get_num_threads()
-    try:
-        choice = choose(Hindered(), {})
-        assert (choice.execution.precision, choice.execution.threads) == ("bfloat16", 1)
-        assert [(c.execution.precision, c.execution.threads) for c in choice.candidates][:3] == [
-            ("float32", 1),
-            ("bfloat16", 1),
-            ("bfloat16", 2),
-        ]
-        assert not cache.exists()  # it need not be so in the next run
-    finally:
-        torch.set_num_threads(before)
+@pytest.mark.usefixtures("two_cores")
+def test_where_threads_wait_for_a_busy_core_precision_is_measured_with_one(cache: Path) -> None:
+    choice = choose(Hindered(), {})
+    assert (choice.execution.precision, choice.execution.threads) == ("bfloat16", 1)
+    assert [(c.execution.precision, c.execution.threads) for c in choice.candidates][:3] == [
+        ("float32", 1),
+        ("bfloat16", 1),
+        ("bfloat16", 2),
+    ]
+    assert not cache.exists()  # it need not be so in the next run
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_what_a_quiet_machine_gave_is_measured_anew_where_a_core_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hindered, "busy", False)
+    quiet = choose(Hindered(), {})
+    assert (quiet.execution.precision, quiet.execution.threads) == ("bfloat16", 2)
+    monkeypatch.setattr(Hindered, "busy", True)
+    hindered = choose(Hindered(), {})
+    assert (hindered.execution.precision, hindered.execution.threads) == ("bfloat16", 1)
+    assert not hindered.remembered
+    monkeypatch.setattr(Hindered, "busy", False)
+    assert choose(Hindered(), {}) == replace(quiet, remembered=True)  # a busy hour is not remembered
 
 
 def test_layouts_are_measured_where_there_are_filters() -> None:

@@ -3,7 +3,7 @@
 The candidates run a few steps of the run's own network on the run's own batch, in turn, so that a busy machine slows all of
 them alike; the quickest whose loss and gradient agree with float32's is taken. The choice is stored in the run: resuming and
 repeating use it as it is, to the bit. It is also remembered for this machine and network, unless the machine was so busy that
-the figures cannot be trusted.
+the figures cannot be trusted; and where a core is busy when it is recalled, it is measured anew.
 """
 
 import statistics
@@ -75,13 +75,16 @@ def choose(
     long = bool(seconds and _long(seconds))
     key = key_of(identity(start.kind), start.kind, str(network), len(batch), _shapes(batch), asked, long, RULES)
     known = recall("measured", key)
-    if known is not None:
-        return _choice_of(known)
+    recalled = None if known is None else _choice_of(known)
     given = {name: value for name, value in asked.items() if name in asdict(start)}
     start = replace(start, **{"threads": cores() if start.kind == "cpu" else start.threads, **given})
     counts = sorted({1, max(1, cores() // 2), cores()}) if "threads" not in asked and start.kind == "cpu" else []
-    begun = _unhindered(network, losses, batch, start, counts) if len(counts) > 1 else start
-    contest = _Contest(network, losses, batch, begun)
+    usual = start if recalled is None else recalled.execution
+    counts = [count for count in counts if count <= usual.threads]
+    begun = _unhindered(network, losses, batch, usual, counts) if len(counts) > 1 else usual
+    if recalled is not None and begun == usual:
+        return recalled
+    contest = _Contest(network, losses, batch, replace(start, threads=begun.threads))
     contest.allow(seconds if seconds is not None else steps * contest.step_seconds())
     if "precision" not in asked:
         contest.vary([{"precision": each} for each in _precisions(start.kind, network)])
@@ -97,13 +100,13 @@ def choose(
     if "compiled" not in asked and _long(contest.planned):
         contest.vary([{"compiled": True}])
     choice = contest.choice()
-    if contest.steady() and begun == start:
+    if contest.steady() and begun == usual:
         remember("measured", key, {"candidates": [asdict(candidate) for candidate in choice.candidates]})
     return choice
 
 
 def _unhindered(network: nn.Module, losses: Losses, batch: Batch, start: Execution, counts: list[int]) -> Execution:
-    """The way to begin with: as many threads as there are cores, unless a few examples are far quicker with fewer.
+    """The way to begin with: that with the most threads, unless a few examples are far quicker with fewer.
 
     Where another program keeps a core busy, threads wait for one another. Precisions measured so would all seem alike, and
     measuring them would take long. A few small steps are all that this takes: less than what measuring is allowed.
