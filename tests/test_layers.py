@@ -13,9 +13,9 @@ ORDER = """
 errors findings records batch exhibits writing
 plan sampling watch environment interrupt ngrams account memory inspection threads
 ctc
-baselines layers metrics
+layers metrics
 data
-networks audit
+baselines networks audit
 judge
 worth
 tasks

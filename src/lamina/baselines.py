@@ -318,9 +318,8 @@ def _pixels(images: np.ndarray | Rows, which: np.ndarray) -> np.ndarray:
         piece = torch.from_numpy(np.array(images[which[some]])).permute(0, 3, 1, 2).float() / 255
         return adaptive_avg_pool2d(piece, (min(SIDE, piece.shape[2]), min(SIDE, piece.shape[3]))).flatten(1).numpy()
 
-    return put_together(
-        len(which), shrunk, 512
-    )  # so that neither large pictures nor their float copy must fit in memory
+    # A few at a time, so that neither large pictures nor their float copy must fit in memory.
+    return put_together(len(which), shrunk, 512)
 
 
 def _columns(inputs: Arrays, filled: bool = False) -> np.ndarray:

@@ -106,6 +106,14 @@ class Attempt:
         return True
 
     def _run(self, batch: Batch) -> None:
+        """Run it, and leave the process as it was: what is compiled asks for sums that do not differ from run to run."""
+        kept = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+        try:
+            self._step(batch)
+        finally:
+            torch.use_deterministic_algorithms(kept[0], warn_only=kept[1])
+
+    def _step(self, batch: Batch) -> None:
         assert self.network is not None
         self.way.prepare(self.network)
         if self.worker is None:

@@ -30,6 +30,8 @@ LEAST_GAIN = 1.03  # below it a difference is noise, and the plainer way is kept
 HINDERED = 1.5  # times slower on a few examples: threads wait for a core that another program keeps busy
 HOPELESS = 3.0  # times slower than the quickest on a few examples: not measured any further
 COMPILING = 60.0  # seconds that compiling a network takes, roughly; only a training in whose SHARE they fit is compiled
+FEW = 8  # small steps take the batch's share of one in so many
+LOOK = 10  # small steps that seeing whether a core is busy takes, about
 STEADY = 1.5  # slowest over quickest round up to which a measurement is worth remembering
 
 
@@ -81,6 +83,8 @@ def choose(
     counts = sorted({1, max(1, cores() // 2), cores()}) if "threads" not in asked and start.kind == "cpu" else []
     usual = start if recalled is None else recalled.execution
     counts = [count for count in counts if count <= usual.threads]
+    if recalled is not None and not _worth_a_look(recalled, seconds, steps * len(batch), len(batch)):
+        return recalled
     begun = _unhindered(network, losses, batch, usual, counts) if len(counts) > 1 else usual
     if recalled is not None and begun == usual:
         return recalled
@@ -111,7 +115,7 @@ def _unhindered(network: nn.Module, losses: Losses, batch: Batch, start: Executi
     Where another program keeps a core busy, threads wait for one another. Precisions measured so would all seem alike, and
     measuring them would take long. A few small steps are all that this takes: less than what measuring is allowed.
     """
-    few = batch.pieces(max(1, len(batch) // 8))[0]
+    few = batch.pieces(max(1, len(batch) // FEW))[0]
     begun, least = start, 0.0
     for count in reversed(counts):
         attempt = Attempt(replace(start, threads=count, compiled=False), 1, network, losses)
@@ -123,9 +127,17 @@ def _unhindered(network: nn.Module, losses: Losses, batch: Batch, start: Executi
         seconds = statistics.mean(attempt.seconds[1:] or attempt.seconds)
         if count == counts[-1]:
             least = seconds / HINDERED
-        elif seconds < least:
+        elif seconds >= least:  # even fewer of many threads would only take longer
+            break
+        else:
             begun, least = replace(start, threads=count), seconds
     return begun
+
+
+def _worth_a_look(recalled: Choice, seconds: float | None, examples: int, batch: int) -> bool:
+    """Whether seeing if a core is busy takes less than measuring may, of a training of so many seconds or examples."""
+    planned = examples / recalled.examples_per_s if seconds is None else seconds
+    return LOOK * batch / FEW / recalled.examples_per_s <= SHARE * planned
 
 
 class _Contest:
@@ -133,7 +145,7 @@ class _Contest:
 
     def __init__(self, network: nn.Module, losses: Losses, batch: Batch, start: Execution) -> None:
         self.network, self.losses = network, losses
-        self.batch = batch.pieces(max(1, len(batch) // 8))[0]
+        self.batch = batch.pieces(max(1, len(batch) // FEW))[0]
         self.whole = batch
         self.reference = Attempt(replace(start, precision="float32", compiled=False), 1, network, losses)
         self.trials = [self.reference]
@@ -170,7 +182,7 @@ class _Contest:
         ways = [(trial.way.compiled, trial.way.threads) for trial in new]
         few = self.batch  # compiling is done for each number of examples, and threads share many better than few
         if all(way == (False, self.best.way.threads) for way in ways):
-            few = self.batch.pieces(max(1, len(self.batch) // 8))[0]
+            few = self.batch.pieces(max(1, len(self.batch) // FEW))[0]
         for trial in [*new, self.best]:  # a step on few examples shows who is hopeless
             trial.settled(few)
         if self.reference is not self.best:

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 import lamina
+from lamina.data import thumbnails
 from lamina.data.data import Data
 from lamina.data.remembered import key_of, recall, remember
 from lamina.findings import Finding
@@ -29,11 +30,14 @@ def audit(data: Data, report: Callable[[int, int], None] | None = None) -> list[
     """
     found = list(data.findings)
     names = illnesses()
-    for done, name in enumerate(names, 1):
-        find: Callable[[Data], Iterator[Finding]] = import_module(f"lamina.audit.{name}").find
-        found += find(data)
-        if report:
-            report(done, len(names))
+    try:
+        for done, name in enumerate(names, 1):
+            find: Callable[[Data], Iterator[Finding]] = import_module(f"lamina.audit.{name}").find
+            found += find(data)
+            if report:
+                report(done, len(names))
+    finally:
+        thumbnails.forget()  # they take room on the disk
     return sorted(found, key=lambda finding: _GRAVITY[finding.severity])
 
 

@@ -96,7 +96,7 @@ def described(data: Data, rows: np.ndarray) -> np.ndarray | None:
     """(rows, numbers) float32 that a quick classifier learns from; None for what is neither picture nor table."""
     if pictured(data):
         small = thumbnails(data)
-        return put_together(len(rows), lambda some: _outlined(small[rows[some]]))
+        return put_together(len(rows), lambda some: _outlined(small[rows[some]]), _TOGETHER)
     if not isinstance(data.raws, pl.DataFrame):
         return None
     encoded = apply(data.raws[rows], learn(data.raws[np.flatnonzero(data.part == "train")], columns_of(data)))

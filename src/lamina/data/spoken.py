@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lamina import ctc
-from lamina.baselines import Arrays
+from lamina.data.data import Arrays
 from lamina.layers.log_mel import LogMel
 
 SEGMENTS = 8  # of equal length into which a recording is cut

@@ -3,6 +3,7 @@
 import os
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -59,34 +60,39 @@ def zoomed(data: Data, share: float) -> np.ndarray:
     return put_together(len(larger), cut, _AT_ONCE)
 
 
+def forget() -> None:
+    """Let go of what was remembered."""
+    global _last
+    _last = None
+
+
 def _looked_at(data: Data) -> tuple[np.ndarray, np.ndarray]:
     """The thumbnails, and the same up to twice as large, uint8."""
     global _last
     raws = data.raws
     assert isinstance(raws, np.ndarray)
     if _last is None or _last[0]() is not raws:
-        _last = (weakref.ref(raws), *(_of_files(raws) if raws.dtype == object else _of_pixels(raws)))
+        unread: list[int] = []
+        look = partial(_of_files, raws, unread) if raws.dtype == object else partial(_of_pixels, raws)
+        larger = put_together(len(raws), look, _AT_ONCE)
+        side = min(SIDE, *larger.shape[1:])
+
+        def shrunk(rows: slice) -> np.ndarray:
+            return adaptive_avg_pool2d(torch.from_numpy(larger[rows]).float()[:, None], side)[:, 0].numpy()
+
+        small = put_together(len(raws), shrunk, _AT_ONCE)
+        small[unread] = np.nan
+        _last = weakref.ref(raws), small, larger
     return _last[1], _last[2]
 
 
-def _of_files(paths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    unread: set[int] = set()
+def _of_files(paths: np.ndarray, unread: list[int], rows: slice) -> np.ndarray:
+    """(rows, 2 * SIDE, 2 * SIDE) uint8; what cannot be read is black, and noted."""
     with ThreadPoolExecutor(os.cpu_count()) as workers:
-
-        def read(rows: slice) -> np.ndarray:
-            found = list(workers.map(_of_file, paths[rows]))
-            unread.update(rows.start + row for row, one in enumerate(found) if one is None)
-            blank = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
-            return np.stack([blank if one is None else one for one in found])
-
-        larger = put_together(len(paths), read, _AT_ONCE)
-
-    def halved(rows: slice) -> np.ndarray:
-        return np.asarray(larger[rows].reshape(-1, SIDE, 2, SIDE, 2).mean((2, 4), dtype=np.float32))
-
-    small = put_together(len(paths), halved, _AT_ONCE)
-    small[sorted(unread)] = np.nan
-    return small, larger
+        found = list(workers.map(_of_file, paths[rows]))
+    unread += [rows.start + row for row, one in enumerate(found) if one is None]
+    black = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
+    return np.stack([black if one is None else one for one in found])
 
 
 def _of_file(path: str) -> np.ndarray | None:
@@ -97,16 +103,12 @@ def _of_file(path: str) -> np.ndarray | None:
         return None
 
 
-def _of_pixels(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    def shrunk(rows: slice, most: int) -> np.ndarray:
-        piece = pixels[rows].astype(np.float32)
-        if piece.ndim == 4:
-            piece = piece[..., :3] @ _GREY if piece.shape[3] >= 3 else piece[..., 0]
-        short = min(piece.shape[1:])
-        top, left = (piece.shape[1] - short) // 2, (piece.shape[2] - short) // 2
-        square = torch.from_numpy(np.ascontiguousarray(piece[:, top : top + short, left : left + short]))
-        return adaptive_avg_pool2d(square[:, None], min(most, short))[:, 0].numpy()
-
-    small = put_together(len(pixels), lambda rows: shrunk(rows, SIDE), _AT_ONCE)
-    larger = put_together(len(pixels), lambda rows: shrunk(rows, 2 * SIDE).round().astype(np.uint8), _AT_ONCE)
-    return small, larger
+def _of_pixels(pixels: np.ndarray, rows: slice) -> np.ndarray:
+    """(rows, side, side) uint8, side at most 2 * SIDE."""
+    piece = pixels[rows].astype(np.float32)
+    if piece.ndim == 4:
+        piece = piece[..., :3] @ _GREY if piece.shape[3] >= 3 else piece[..., 0]
+    short = min(piece.shape[1:])
+    top, left = (piece.shape[1] - short) // 2, (piece.shape[2] - short) // 2
+    square = torch.from_numpy(np.ascontiguousarray(piece[:, top : top + short, left : left + short]))
+    return adaptive_avg_pool2d(square[:, None], min(2 * SIDE, short))[:, 0].round().byte().numpy()
