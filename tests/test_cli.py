@@ -80,6 +80,14 @@ def test_nothing_typed_shows_the_help(lamina: Any) -> None:
     assert all(verb in said.out for verb in VERBS)
 
 
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lamina", "tran"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert "`python -m lamina --help` shows an example" in done.stderr
+
+
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys; sys.argv = ['lamina', '--help']\nimport lamina.cli\n"

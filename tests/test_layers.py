@@ -39,6 +39,7 @@ answers options terminal
 printing
 generating listing explaining
 cli
+__main__
 """
 """From the ground up; a folder stands for its files, which may import one another."""
 
