@@ -7,6 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +18,15 @@ import polars as pl
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
-from lamina import find
+from elsewhere import DEVICE, Apart, move
+from lamina import find, optimizers
 from lamina.batch import Batch
 from lamina.data.ragged import joined
 from lamina.evaluation import evaluate
+from lamina.execution import Execution
+from lamina.model import build
 from lamina.plan import Plan
 from lamina.report import words
 from lamina.state import State
@@ -26,6 +34,26 @@ from trained import Trained
 
 TASKS = find.names("tasks")
 every_task = pytest.mark.parametrize("trained", TASKS, indirect=True)
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What PyTorch does not know of the other device is told to it."""
+    plain = torch.tensor
+    monkeypatch.setattr(torch, "tensor", lambda data, device=None, **options: plain(data, **options).to(device))
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: False)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    fused = "_get_fused_kernels_supported_devices"
+    monkeypatch.setattr(import_module("torch.optim.optimizer"), fused, lambda: [DEVICE.type])
+    with Apart():
+        yield
+
+
+def test_what_is_left_on_the_cpu_is_found(apart: None) -> None:
+    layer = move(nn.Linear(3, 2))
+    assert layer(torch.ones(1, 3, device=DEVICE)).device == DEVICE
+    with pytest.raises(RuntimeError, match=r"shape \(1, 3\) was left on the CPU"):
+        layer(torch.ones(1, 3))
 
 
 def test_tasks_are_found_by_their_files() -> None:
@@ -127,6 +155,29 @@ def test_gradient_does_not_depend_on_micro_batches(trained: Trained) -> None:
 
 
 @every_task
+def test_nothing_of_training_is_left_on_the_cpu(trained: Trained, apart: None) -> None:
+    model, feed, execution = trained.model, trained.feed, Execution(kind="meta")  # type: ignore[arg-type]
+    task, facts = model.task, model.facts
+    batches = [feed.batch(rows) for rows in feed.batches(16, np.random.default_rng(0))[:2]]
+    asked = trained.store.batch(trained.store.rows_of(trained.data, "valid")[:16])
+    for name in find.names("networks"):
+        family = find.network(name)
+        if not isinstance(task.takes(facts), family.takes) or name == "pretrained":  # that is another's code
+            continue
+        network = move(build(replace(model.recipe, network=name, size=next(iter(family.SIZES))), facts)).train()
+        for batch in batches:
+            varied = task.augment(execution.move(batch), facts, torch.Generator().manual_seed(0))
+            for loss in task.losses(network, varied):
+                assert loss.total.device == DEVICE, name
+        optimizer = optimizers.build(network, model.recipe.plan)
+        for parameter in network.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        with torch.no_grad():
+            task.outputs(network.eval(), execution.move(asked).inputs).float().cpu()
+
+
+@every_task
 def test_decode_gives_json_and_baselines_give_outputs(trained: Trained) -> None:
     answers = trained.model.task.decode(
         load_file(trained.model.path / "evaluation/test.safetensors")["outputs"][:3], trained.model.facts
@@ -189,8 +240,6 @@ def first(trained: Trained, count: int) -> Batch:
 
 def find_network(trained: Trained) -> torch.nn.Module:
     """A fresh network of the run, always with the same weights."""
-    from lamina.model import build
-
     return build(trained.model.recipe, trained.model.facts)
 
 
