@@ -44,7 +44,7 @@ def images(folder: Path, count: int) -> None:
 
 
 class Trained(Quiet):
-    """Notes the peak when training ends, before the proof: its baselines learn from at most 50,000 examples, in memory."""
+    """Notes the peak when training ends, before the proof, whose baselines learn from at most 50,000 examples."""
 
     def __init__(self, watched: Watched) -> None:
         self.watched, self.peak = watched, 0.0

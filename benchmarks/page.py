@@ -20,10 +20,11 @@ Result = dict[str, Any]
 
 HEAD = """# Benchmarks
 
-Lamina beside what its users would pick instead, on one machine, in one run: entrants take turns, so a busy machine slows all
-alike, and ratios are formed within a round. `make bench` repeats it; this page is generated from `benchmarks/results/`, and
-its verdicts follow from the figures by rule. Each peer is used as its own documentation would have it; the scripts are in
-`benchmarks/`. All runs are on the CPU.
+Lamina beside what its users would pick instead. The entrants of a benchmark ran on one machine, in turn, so a busy machine
+slows all alike, and ratios are formed within a round; date and commit stand below each. `make bench` repeats those that fit
+into half an hour (`python -m benchmarks.run --help` says how to ask for more, or for other data). This page is generated from
+`benchmarks/results/`, and its verdicts follow from the figures by rule. Each peer is used as its own documentation would have
+it; the scripts are in `benchmarks/`. All runs are on the CPU.
 
 An entrant is called *ahead* when it was ahead in every one of at least three rounds; otherwise no difference is shown.
 """

@@ -105,10 +105,11 @@ def by_lamina(asked: Any, race: Race) -> None:
 
 
 def by_fastai(asked: Any, race: Race) -> None:
-    """``Learner.fit_one_cycle`` on a network of fastai's own layers; images in memory, mirrored batch by batch."""
+    """``Learner.fit_one_cycle`` on a network of fastai's own layers; images in memory, varied batch by batch."""
     import fastai.vision.all as fastai
     import torch
     from torch import nn
+    from torch.nn.functional import pad
     from torch.utils.data import TensorDataset
 
     fastai.set_seed(asked.seed)
@@ -132,14 +133,22 @@ def by_fastai(asked: Any, race: Race) -> None:
             if race.judge(self.learn.recorder.values[-1][-1]):
                 raise OverError(OVER)
 
-    class Mirrored(fastai.Callback):
-        """Half of each training batch, mirrored."""
+    class Varied(fastai.Callback):
+        """Training batches: half of the images mirrored, and each shifted by its own number of pixels."""
 
         def before_batch(self) -> None:
-            """Where a coin says so, image by image."""
+            """Vary the images of a batch."""
             if self.training:
-                coin = torch.rand(len(self.xb[0]), 1, 1, 1, device=self.xb[0].device) < 0.5
-                self.learn.xb = (torch.where(coin, self.xb[0].flip(3), self.xb[0]),)
+                images = self.xb[0]
+                images = torch.where(torch.rand(len(images), 1, 1, 1) < 0.5, images.flip(3), images)
+                self.learn.xb = (moved(images) if asked.shift else images,)
+
+    def moved(images: Any) -> Any:
+        which, channel = torch.arange(len(images))[:, None, None, None], torch.arange(images.shape[1])[:, None, None]
+        down, right = torch.randint(2 * asked.shift + 1, (2, len(images), 1))
+        rows, columns = down + torch.arange(images.shape[2]), right + torch.arange(images.shape[3])
+        padded = pad(images, [asked.shift] * 4, mode="reflect")
+        return padded[which, channel, rows[:, None, :, None], columns[:, None, None]]
 
     datasets = []
     for part in ("train", "test"):
@@ -154,7 +163,7 @@ def by_fastai(asked: Any, race: Race) -> None:
     network = nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], 10))
     loaders = fastai.DataLoaders.from_dsets(*datasets, bs=BATCH, device=torch.device("cpu"), num_workers=0)
     learner = fastai.Learner(
-        loaders, network, loss_func=fastai.CrossEntropyLossFlat(), metrics=fastai.accuracy, cbs=[Mirrored(), Judged()]
+        loaders, network, loss_func=fastai.CrossEntropyLossFlat(), metrics=fastai.accuracy, cbs=[Varied(), Judged()]
     )
     race.clock.begin()
     with learner.no_bar(), learner.no_logging():
@@ -162,7 +171,7 @@ def by_fastai(asked: Any, race: Race) -> None:
 
 
 def by_keras(asked: Any, race: Race) -> None:
-    """``fit`` with a warmed-up cosine decay of Adam's rate; images in memory, mirrored in the pipeline."""
+    """``fit`` with a warmed-up cosine decay of Adam's rate; images in memory, varied in the pipeline."""
     import keras
     import tensorflow as tf
     from keras import layers
@@ -187,6 +196,16 @@ def by_keras(asked: Any, race: Race) -> None:
             if race.judge(logs["accuracy"]):
                 raise OverError(OVER)
 
+    def varied(images: Any, answers: Any) -> tuple[Any, Any]:
+        """Half of the images mirrored, and each shifted by its own number of pixels."""
+        side, images = images.shape[1], mirror(images)
+        if asked.shift:
+            images = tf.pad(images, [[0, 0], [asked.shift] * 2, [asked.shift] * 2, [0, 0]], "REFLECT")
+            for axis in (1, 2):
+                begins = tf.random.uniform([tf.shape(images)[0], 1], 0, 2 * asked.shift + 1, tf.int32)
+                images = tf.gather(images, begins + tf.range(side), axis=axis, batch_dims=1)
+        return images, answers
+
     def convolution(hidden: Any, width: int) -> Any:
         return layers.ReLU()(
             layers.BatchNormalization()(layers.Conv2D(width, 3, padding="same", use_bias=False)(hidden))
@@ -205,14 +224,14 @@ def by_keras(asked: Any, race: Race) -> None:
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.AdamW(rate), loss, metrics=["accuracy"], jit_compile=False)
     train = tf.data.Dataset.from_tensor_slices((pixels, labels)).shuffle(len(pixels)).batch(BATCH)
-    train = train.map(lambda images, answers: (mirror(images), answers), tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    train = train.map(varied, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     test = tf.data.Dataset.from_tensor_slices(arrays(asked.folder, "test")).batch(500).prefetch(tf.data.AUTOTUNE)
     race.clock.begin()
     model.fit(train, validation_data=test, epochs=asked.epochs, callbacks=[Judged()], verbose=0)
 
 
 if __name__ == "__main__":
-    asked = given(by=str, folder=Path, targets=str, epochs=int, limit=float, seed=int)
+    asked = given(by=str, folder=Path, targets=str, epochs=int, limit=float, seed=int, shift=int)
     race = Race([float(target) for target in asked.targets.split(",")], asked.limit)
     with suppress(OverError):
         {"lamina": by_lamina, "fastai": by_fastai, "keras": by_keras}[asked.by](asked, race)
