@@ -24,6 +24,7 @@ from elsewhere import DEVICE, Apart, move
 from lamina import find, optimizers
 from lamina.batch import Batch
 from lamina.data.ragged import joined
+from lamina.data.store import by_length
 from lamina.evaluation import evaluate
 from lamina.execution import Execution
 from lamina.model import build
@@ -156,10 +157,15 @@ def test_gradient_does_not_depend_on_micro_batches(trained: Trained) -> None:
 
 @every_task
 def test_nothing_of_training_is_left_on_the_cpu(trained: Trained, apart: None) -> None:
-    model, feed, execution = trained.model, trained.feed, Execution(kind="meta")  # type: ignore[arg-type]
-    task, facts = model.task, model.facts
-    batches = [feed.batch(rows) for rows in feed.batches(16, np.random.default_rng(0))[:2]]
-    asked = trained.store.batch(trained.store.rows_of(trained.data, "valid")[:16])
+    model, execution = trained.model, Execution(kind="meta")  # type: ignore[arg-type]
+    task, facts, rows = model.task, model.facts, trained.store.rows_of(trained.data, "valid")
+    held = trained.store.to(DEVICE)
+    asked = held.batch(rows[:16])
+    assert all(tensor.device == DEVICE for tensor in asked.inputs.values())
+    order = by_length(held.inputs, rows)
+    assert order is None or torch.equal(rows[order].sort().values, rows)
+    feeds = [trained.feed, task.feed(held, trained.store.rows_of(trained.data, "train"), model.network)]
+    batches = [feed.batch(feed.batches(16, np.random.default_rng(0))[0]) for feed in feeds]
     for name in find.names("networks"):
         family = find.network(name)
         if not isinstance(task.takes(facts), family.takes) or name == "pretrained":  # that is another's code

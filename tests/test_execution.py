@@ -2,11 +2,12 @@
 
 from contextlib import suppress
 
+import pytest
 import torch
 from torch import nn
 
 from lamina.batch import Batch, Loss
-from lamina.execution import Execution
+from lamina.execution import Execution, default_device
 from lamina.layers.heads import ImageClassifier
 from lamina.plan import Plan
 from lamina.state import State
@@ -89,3 +90,12 @@ def test_the_number_of_threads_comes_back_whatever_happens() -> None:
         assert torch.get_num_threads() == before + 1
         raise ZeroDivisionError
     assert torch.get_num_threads() == before
+
+
+def test_a_way_to_run_whose_device_is_not_here_becomes_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = Execution("cuda", "bfloat16", "channels-first", threads=3, compiled=True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert gone.here() == gone
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert gone.here() == Execution(default_device())
+    assert Execution("cpu", "bfloat16").here() == Execution("cpu", "bfloat16")

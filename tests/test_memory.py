@@ -90,6 +90,18 @@ def test_one_example_that_does_not_fit_ends_in_words() -> None:
         stepped(OnePlayer(), 0)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.",
+        "MPS backend out of memory (MPS allocated: 8.61 GB, other allocations: 288.00 KB, max allowed: 9.07 GB).",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_every_device_says_in_its_own_words_that_memory_ran_out(said: str) -> None:
+    assert ran_out(RuntimeError(said))
+
+
 def test_other_errors_pass_through() -> None:
     def broken(_: torch.Tensor) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")

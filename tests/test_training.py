@@ -15,6 +15,7 @@ import lamina
 from lamina import prepare
 from lamina.errors import DataError, OptionError, RunError
 from lamina.findings import Finding
+from lamina.watch import Quiet
 from test_find import write
 
 generator = np.random.default_rng(0)
@@ -150,3 +151,36 @@ def test_a_run_that_fails_while_it_is_made_leaves_nothing(tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         lamina.train((rows, rows[:, 0] > 0), size="tiny", epochs=1, threads=1, out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+class Heard(Quiet):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        """One more."""
+        self.said.append(text)
+
+
+def test_a_device_that_is_not_here_is_refused_before_the_data_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(OptionError, match="there is no cuda here"):
+        lamina.train(tmp_path / "nothing", task="tabular_classification", device="cuda", out=tmp_path / "run")
+
+
+def test_a_run_of_another_machine_answers_and_goes_on_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model = lamina.train(FRAME, target="answer", size="tiny", out=tmp_path / "one", **QUICK)
+    recipe = model.run.read("recipe.json")
+    recipe["execution"] |= {"kind": "cuda", "precision": "bfloat16", "threads": 0}
+    model.run.write("recipe.json", recipe)
+    assert lamina.load(model.path).predict(FRAME[:5]) == model.predict(FRAME[:5])
+    heard = Heard()
+    lamina.resume(model.path, FRAME, watch=heard)
+    again = lamina.repeat(model.path, FRAME, out=tmp_path / "two", watch=heard)
+    assert sum("The run used cuda, which is not here" in text for text in heard.said) == 2
+    assert again.run.read("recipe.json")["execution"]["kind"] == "cpu"

@@ -30,7 +30,8 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on ``device``."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        behind = device.type == "cuda"  # Apple's GPU would read memory that has been given to something else by then
+        return self._each(lambda tensor: tensor.to(device, non_blocking=behind))
 
     def pinned(self) -> "Batch":
         """The same batch in memory from which an accelerator copies while it computes."""

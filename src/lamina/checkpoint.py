@@ -129,7 +129,9 @@ def restore(state: State, data: bytes) -> int:
         optimizer.load_state_dict({"state": slots, "param_groups": optimizer.state_dict()["param_groups"]})
         for weight, kept in optimizer.state.items():
             for slot, value in kept.items():
-                if (
+                if slot == "steps":  # Muon counts on the CPU; loading put it beside the weight
+                    kept[slot] = value.cpu()
+                elif (
                     isinstance(value, Tensor) and value.shape == weight.shape
                 ):  # a fused step goes through memory as it lies
                     kept[slot] = torch.empty_like(weight, dtype=value.dtype).copy_(value)

@@ -80,4 +80,7 @@ def attempt(
 def _weight(loss: Loss, scale: float, whole: bool) -> Tensor:
     """What the gradient of a sum is multiplied with; of a batch in one piece the count is known by now."""
     weight = scale / loss.count if whole else scale
-    return torch.as_tensor(weight, dtype=loss.total.dtype, device=loss.total.device)
+    if isinstance(weight, Tensor):
+        return weight.to(loss.total.device, loss.total.dtype)
+    # Filled where it is wanted: an accelerator would have to be waited for until it has taken a number.
+    return torch.full((), weight, dtype=loss.total.dtype, device=loss.total.device)

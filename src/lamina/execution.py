@@ -51,6 +51,10 @@ class Execution:
         """The type in which matrices are multiplied."""
         return {"float32": torch.float32, "float16": torch.float16}.get(self.precision, torch.bfloat16)
 
+    def here(self) -> "Execution":
+        """The same where its device is present, as for a run that another machine made; otherwise the plain way on what is."""
+        return self if available(self.kind) else Execution(default_device())
+
     def prepare(self, network: nn.Module) -> nn.Module:
         """Put the network onto the device, in the layout, with its ways to compute, and set the threads."""
         keep_freed_memory()
@@ -63,9 +67,11 @@ class Execution:
                 module.memory_format = order  # type: ignore[assignment]
         if self.convolutions == "winograd":
             train_by_tiles(network)
-        if self.compiled and network._compiled_call_impl is None:
-            # Otherwise compiled sums over threads differ from run to run.
+        if self.compiled or self.kind == "cuda":
+            # Otherwise sums over threads differ from run to run: compiled ones, and those of CUDA's libraries.
             torch.use_deterministic_algorithms(True, warn_only=True)
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        if self.compiled and network._compiled_call_impl is None:
             logging.getLogger("torch.utils.cpp_extension").setLevel(
                 logging.ERROR
             )  # it wonders where CUDA is, on a CPU too
@@ -123,8 +129,13 @@ class Execution:
         return asdict(self)
 
 
+def available(kind: Device) -> bool:
+    """Whether there is such a device here."""
+    if kind == "cuda":
+        return torch.cuda.is_available()
+    return kind == "cpu" or torch.backends.mps.is_available()
+
+
 def default_device() -> Device:
     """The accelerator where there is one."""
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return next((kind for kind in ("cuda", "mps") if available(kind)), "cpu")

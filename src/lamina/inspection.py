@@ -41,7 +41,7 @@ class Inspection:
         longer = torch._foreach_maximum(list(lengths), list(past))  # what began at zero has no length to begin with
         shares = [move / length.clamp_min(1e-12) for move, length in zip(moves, longer, strict=True)]
         columns: list[Tensor] = [torch.stack(list(one)) for one in (self.gradients, lengths, shares, self.resting)]
-        rows = torch.stack(columns, 1).double().cpu().tolist()
+        rows = torch.stack(columns, 1).tolist()
         return {name: [float(f"{value:.4g}") for value in row] for name, row in zip(self.weights, rows, strict=True)}
 
 
@@ -63,9 +63,11 @@ def drifts(network: nn.Module, before: Iterable[Tensor]) -> dict[str, float]:
         mean, variance = module.running_mean, module.running_var
         if mean is None or variance is None:
             continue
-        mean_before, variance_before = (past[id(one)].double() for one in (mean, variance))
-        shift = (mean.double() - mean_before) / module.momentum
-        ratio = 1 + (variance.double() - variance_before) / module.momentum / variance_before.clamp_min(1e-12)
+        mean_before, variance_before, mean, variance = (  # on the CPU, since Apple's GPU has no float64
+            one.cpu().double() for one in (past[id(mean)], past[id(variance)], mean, variance)
+        )
+        shift = (mean - mean_before) / module.momentum
+        ratio = 1 + (variance - variance_before) / module.momentum / variance_before.clamp_min(1e-12)
         ratio = ratio.clamp_min(1e-6)
         nats = (ratio - 1 - ratio.log() + shift.square() / variance_before.clamp_min(1e-12)) / 2
         found[name] = float(f"{float(nats.mean()):.4g}")

@@ -167,7 +167,7 @@ def hits(classifier: nn.Module, draw: Draw, rows: Tensor) -> Tensor:
     found = []
     for chosen in torch.split(rows, 4 * BATCH):
         pictures, labels = (tensor.to(device) for tensor in draw(chosen))
-        found.append((classifier(pictures).argmax(1) == labels).double().cpu())
+        found.append((classifier(pictures).argmax(1) == labels).cpu().double())
     return torch.cat(found)
 
 

@@ -96,11 +96,10 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
     left = batches[state.position :]
     state.worker.train()
     before, since, examples, steepness = dict(state.sums.settle()), time.monotonic(), 0, math.nan
+    account.sample(due := (state.step + 1) % LOG_EVERY == 0 or state.position + 1 == len(batches))
     for batch in ahead(
         state.feed, left, pinned=execution.kind == "cuda", apart=execution.kind != "cpu" or store.streamed
     ):
-        due = (state.step + 1) % LOG_EVERY == 0 or state.position + 1 == len(batches)
-        account.sample(due)
         state.inspected, state.norms = ({} if due else None), {}
         lr = state.plan.lr_at(state.t())
         norm = take(state, task, facts, batch, lr, due or math.isnan(steepness))
@@ -123,6 +122,7 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
             before, since, examples = dict(state.sums.values), time.monotonic(), 0
         if over:
             return
+        account.sample(due := (state.step + 1) % LOG_EVERY == 0 or state.position + 1 == len(batches))
 
 
 def take(state: State, task: Task, facts: Facts, batch: Batch, lr: float, measured: bool) -> Tensor | None:

@@ -15,6 +15,7 @@ from lamina.errors import TrainingError
 Result = TypeVar("Result")
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt(3)
+_SIGNS = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of the CPU, of Apple's GPU, of CUDA's libraries
 _KEPT = 2**31 - 1  # bytes that stay with the process rather than going back to the system
 
 
@@ -34,7 +35,7 @@ def keep_freed_memory() -> None:
 
 def ran_out(error: Exception) -> bool:
     """Whether an error says that memory ran out: on an accelerator, or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _SIGNS)
 
 
 def release(device: torch.device) -> None:

@@ -263,7 +263,7 @@ def build(recipe: Recipe, facts: Facts, own: nn.Module | None = None) -> nn.Modu
 def untrained(model: Model, number: int) -> nn.Module:
     """A network of a model's kind that has learned nothing; what starts at zero is drawn, too, or all answers were alike."""
     recipe = model.recipe
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         seed = recipe.plan.seed + 1 + number
         if recipe.network == "own":
             torch.manual_seed(seed)

@@ -82,9 +82,9 @@ class Recipe:
                 network["size"],
                 network["dropout"],
                 Plan(**stored["plan"]),
-                Execution(
+                Execution(  # format 1 has a table
                     **{name: value for name, value in stored["execution"].items() if name != "table"}
-                ),  # format 1
+                ).here(),
                 data["valid_share"],
                 data["test_share"],
                 data["fingerprint"],

@@ -203,8 +203,8 @@ class Sums:
     def settle(self) -> dict[str, tuple[float, float]]:
         """Read what was noted, and add it: one by one, so that it does not matter when they are read."""
         if self._noted:
-            totals = torch.stack([loss.total.double() for _, loss in self._noted]).tolist()
-            tensors = [loss.count.detach().double() for _, loss in self._noted if isinstance(loss.count, Tensor)]
+            totals = torch.stack([loss.total for _, loss in self._noted]).tolist()
+            tensors = [loss.count.detach() for _, loss in self._noted if isinstance(loss.count, Tensor)]
             read = iter(torch.stack(tensors).tolist() if tensors else [])
             by_step: dict[int, tuple[float, float]] = {}
             for (step, loss), total in zip(self._noted, totals, strict=True):

@@ -20,9 +20,9 @@ from lamina.checkpoint import remind
 from lamina.data.data import Source
 from lamina.data.feed import Once
 from lamina.data.sparing import sparing
-from lamina.errors import RunError, TrainingError, unknown
+from lamina.errors import OptionError, RunError, TrainingError, unknown
 from lamina.evaluation import evaluate
-from lamina.execution import Device, Execution, Precision, default_device
+from lamina.execution import Device, Execution, Precision, available, default_device
 from lamina.findings import Finding
 from lamina.interrupt import Interrupt, InterruptError
 from lamina.loop import Split, loop
@@ -112,6 +112,8 @@ def train(
         TrainingError: training cannot go on; what was reached is in the run.
     """
     began, watch = time.monotonic(), watch or Quiet()
+    if device is not None and not available(device):
+        raise OptionError(f"there is no {device} here.", "--device", f"Leave it out: {default_device()} is taken.")
     source = _source(data, target, group, time_column)
     chosen = recognise(source, task, options or {}, watch)
     own = network if isinstance(network, nn.Module) else None
@@ -163,6 +165,7 @@ def repeat(
     if seed is not None:
         recipe = replace(recipe, split_seed=recipe.splits_by, plan=replace(recipe.plan, seed=seed))
     path, watch = Path(out) if out else free_path(recipe.source.name), watch or Quiet()
+    _tell_of_device(Run.open(run), recipe, watch)
     return finish(prepare(recipe, network, None, path, watch, time.monotonic()), watch)
 
 
@@ -186,6 +189,7 @@ def resume(
     watch = watch or Quiet()
     prepared = reopen(Run.open(run), data, network, watch)
     watch.say(f"Continuing {prepared.run.path}.")
+    _tell_of_device(prepared.run, prepared.recipe, watch)
     recipe = replace(prepared.recipe, accept=(*prepared.recipe.accept, *accept))
     return finish(replace(prepared, recipe=recipe), watch)
 
@@ -212,6 +216,13 @@ def check(
         valid_share, test_share,
     )  # fmt: skip
     return look(recipe, watch)[3]
+
+
+def _tell_of_device(run: Run, recipe: Recipe, watch: Watch) -> None:
+    """Say that a run's device is not here."""
+    kind = run.read("recipe.json")["execution"]["kind"]
+    if kind != recipe.execution.kind:
+        watch.say(f"The run used {kind}, which is not here: {recipe.execution.kind} goes on, and not to the bit.")
 
 
 def finish(prepared: Prepared, watch: Watch) -> Model:

@@ -67,7 +67,7 @@ def passed(network: nn.Module, run: Callable[[nn.Module], Any]) -> dict[str, dic
             output = output[0] if isinstance(output, tuple) else output
             if not isinstance(output, Tensor) or not output.is_floating_point() or output.ndim < 2:
                 return
-            values = output.detach().double()
+            values = output.detach().cpu().double()
             units = values.transpose(1, -1) if values.ndim == 4 else values  # of a grid, channels
             still = (units == 0).flatten(0, -2).all(0)
             one = torch.stack([values.sum(), values.square().sum(), values.new_tensor(values.numel())])
@@ -98,7 +98,7 @@ def pulled(subject: Subject, batch: Batch) -> dict[str, float]:
     network = deepcopy(subject.network).train()
     for own, learns in zip(network.parameters(), subject.learns, strict=True):
         own.requires_grad_(learns)
-    with torch.random.fork_rng(), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(0)
         for loss in subject.task.losses(network, batch):
             (loss.total / loss.count).backward()  # type: ignore[no-untyped-call]
@@ -106,8 +106,10 @@ def pulled(subject: Subject, batch: Batch) -> dict[str, float]:
     for name, module in network.named_modules():
         weights = [weight for weight in module.parameters(recurse=False) if weight.grad is not None]
         if weights:
-            gradient = sum(float(weight.grad.double().square().sum()) for weight in weights if weight.grad is not None)
-            length = sum(float(weight.detach().double().square().sum()) for weight in weights)
+            gradient = sum(
+                float(weight.grad.cpu().double().square().sum()) for weight in weights if weight.grad is not None
+            )
+            length = sum(float(weight.detach().cpu().double().square().sum()) for weight in weights)
             found[name] = (gradient / max(length, 1e-24)) ** 0.5
     return found
 

@@ -220,7 +220,7 @@ def _row(
         batch = subject.execution.move(Batch(gathered(encoded, torch.arange(len(frame))), {}))
         with torch.no_grad():
             said = [asked.number(network, batch.inputs) for network in (subject.network, *networks)]
-        return [_in_unit(asked, number).double().cpu().numpy() for number in said]
+        return [_in_unit(asked, number).cpu().double().numpy() for number in said]
 
     found = columns.shapley(row, background, values)
     shares, references = found[0]

@@ -145,7 +145,7 @@ def gathered(columns: Columns, rows: torch.Tensor) -> Tensors:
     """The rows of all columns; a ragged one comes as NAME, padded, and NAME_lengths."""
     tensors: Tensors = {}
     for name, column in columns.items():
-        at = rows.to(column.offsets.device if isinstance(column, Ragged) else column.device)
+        at = _beside(rows, column.offsets if isinstance(column, Ragged) else column)
         if isinstance(column, Ragged):
             tensors[name], tensors[f"{name}_lengths"] = column.gather(at)
         else:
@@ -153,11 +153,17 @@ def gathered(columns: Columns, rows: torch.Tensor) -> Tensors:
     return tensors
 
 
+def _beside(rows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """The rows where the values are; CUDA takes them while it computes."""
+    pinned = rows.pin_memory() if values.is_cuda and not rows.is_cuda else rows
+    return pinned.to(values.device, non_blocking=values.is_cuda)
+
+
 def by_length(columns: Columns, rows: torch.Tensor) -> torch.Tensor | None:
     """(rows,) the places of some rows, the longest example first; None where nothing is ragged."""
     if not any(isinstance(column, Ragged) for column in columns.values()):
         return None
-    return _longest(columns, rows).argsort(descending=True, stable=True)
+    return _longest(columns, rows).argsort(descending=True, stable=True).to(rows.device)
 
 
 def _longest(columns: Columns, rows: torch.Tensor) -> torch.Tensor:

@@ -74,13 +74,14 @@ def place(
     middle = drawn(0.3, 0.7, 2) * side  # where four pictures meet
     canvas = torch.full_like(pictures, GREY)
     pixel = torch.arange(side, device=device) + 0.5
+    axes = torch.arange(2, device=device)
     found, valid = [], []
     for quarter in range(4):
         of = torch.arange(batch, device=device).roll(-quarter)
         shown, extent = pictures[of], extents[of]
         zoom = drawn(-1, 1).mul(math.log(scale)).exp() * torch.where(several, 0.6, 1.0)  # (batch,)
         size = extent * zoom[:, None]
-        corner = torch.tensor([quarter % 2, quarter // 2], device=device)  # which corner of the canvas the quarter has
+        corner = torch.where(axes == 0, quarter % 2, quarter // 2)  # which corner of the canvas the quarter has
         low = torch.where(several[:, None], middle * corner, 0.0)
         high = torch.where(several[:, None] & (corner == 0), middle, float(side))
         # What is larger than its place may stick out of it, what is smaller stands anywhere in it.

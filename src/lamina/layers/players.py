@@ -45,7 +45,8 @@ def judged(judge: nn.Module, made: Tensor, image: Tensor, wanted: Tensor) -> Ten
     own, logits = judge(made)
     features, known = judge(image)
     taken = [wanted * 0 if said is None else said.argmax(1) for said in (logits, known)]
-    return torch.cat([own, features, torch.stack([taken[0], wanted, taken[1]], 1).to(own.dtype)], 1)
+    classes = torch.stack([taken[0], wanted, taken[1]], 1)  # bfloat16 would round those above 256
+    return torch.cat([own.float(), features.float(), classes.float()], 1)
 
 
 def signed(image: Tensor) -> Tensor:

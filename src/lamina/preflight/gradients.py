@@ -146,7 +146,7 @@ def _slope(measured: Callable[[], Measured], weights: Tensor, way: Tensor, step:
     for sign in (1.0, -1.0):
         with torch.no_grad():
             weights.copy_(kept + sign * step * way)
-        sides.append(float(measured()[0].detach().double()))
+        sides.append(float(measured()[0].detach()))
     with torch.no_grad():
         weights.copy_(kept)
     return (sides[0] - sides[1]) / (2 * step)

@@ -181,5 +181,5 @@ def outputs(trial: Trial, network: nn.Module, inputs: Tensors) -> Tensor:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Leave the randomness of the process as it was: checks change nothing of the training that follows."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # on accelerators each step seeds anew
         yield

@@ -150,7 +150,7 @@ class SpeechRecognition(Task):
 
     def feed(self, store: Store, rows: Tensor, network: nn.Module) -> Feed:
         """Batches of recordings of similar lengths, with room to play them slower."""
-        lengths = cast(Ragged, store.inputs["audio"]).lengths[rows]
+        lengths = cast(Ragged, store.inputs["audio"]).lengths[rows].cpu()  # an accelerator may hold the store
         return Alike(rows, lengths, store.batch, "audio", self.speed - 1)
 
     def augment(self, batch: Batch, facts: Facts, generator: torch.Generator) -> Batch:
