@@ -317,6 +317,15 @@ def test_where_bfloat16_is_emulated_it_is_not_even_tried(monkeypatch: pytest.Mon
     assert not machine.bfloat16_is_native()
 
 
+def test_on_cuda_recurrent_networks_are_tried_in_float16_whose_losses_are_scaled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert measuring._precisions("cuda", nn.Sequential(nn.GRU(4, 4))) == ["float16"]
+    assert measuring._precisions("cuda", nn.Linear(4, 4)) == ["bfloat16"]
+    assert measuring._precisions("cpu", nn.Sequential(nn.GRU(4, 4))) == ["bfloat16", "bfloat16-weights"]
+
+
 def test_the_steps_of_all_players_are_measured() -> None:
     taken: list[str] = []
 

@@ -22,7 +22,7 @@ from lamina.layers.winograd import eligible
 from lamina.machine import bfloat16_is_native, cores, identity
 from lamina.memory import halved
 
-RULES = 4  # raised when the choice comes to be made otherwise: what was remembered before is then measured anew
+RULES = 5  # raised when the choice comes to be made otherwise: what was remembered before is then measured anew
 ROUNDS = 3
 SHARE = 0.05  # of the training's time that measuring may take
 STEPS = 40  # that an allowance of time should suffice for
@@ -260,12 +260,11 @@ def _precisions(kind: str, network: nn.Module) -> list[Precision]:
     """The precisions beside float32 that are worth a trial on a device."""
     if kind == "mps" or (kind == "cpu" and not bfloat16_is_native()):
         return []
-    if kind == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    recurrent = any(isinstance(module, nn.RNNBase) for module in network.modules())
+    # Under autocast cuDNN's recurrent layers compute in float16, whatever is asked for: only with float16 losses are scaled.
+    if kind == "cuda" and (recurrent or not torch.cuda.is_bf16_supported(including_emulation=False)):
         return ["float16"]
-    recurrent = any(
-        isinstance(module, nn.RNNBase) for module in network.modules()
-    )  # slow where weights are cast each time
-    return ["bfloat16", "bfloat16-weights"] if recurrent else ["bfloat16"]
+    return ["bfloat16", "bfloat16-weights"] if recurrent else ["bfloat16"]  # a copy, where casting each time is slow
 
 
 def _long(seconds: float) -> bool:
