@@ -1,7 +1,8 @@
 """Elsewhere: tensors that say they lie on another device, and mix with those of the CPU as little as an accelerator's do.
 
 Their numbers are on the CPU, so what is asked of them is really computed. The device is called "meta", which PyTorch knows on
-every machine. What an accelerator's kernels compute is not shown by this; that nothing is left behind on the CPU is.
+every machine; like Apple's GPU it has no float64. What an accelerator's kernels compute is not shown by this; that nothing is
+left behind on the CPU is.
 """
 
 from typing import Any
@@ -65,7 +66,10 @@ def move(network: nn.Module) -> nn.Module:
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Compute with the numbers; RuntimeError where tensors of both devices meet, but for numbers without a dimension."""
+    """Compute with the numbers.
+
+    Raises RuntimeError where tensors of both devices meet, but for numbers without a dimension; TypeError for float64 there.
+    """
     tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
     there, name = any(isinstance(tensor, Elsewhere) for tensor in tensors), func._schema.name.partition("::")[2]
     if there and name not in _BETWEEN:
@@ -82,4 +86,6 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             func(*args, **kwargs)
     if func._schema.is_mutable and func._schema.returns:
         return args[0] if len(func._schema.returns) == 1 else args[: len(func._schema.returns)]
+    if there and any(leaf.dtype == torch.float64 for leaf in tree_leaves(out) if isinstance(leaf, Tensor)):
+        raise TypeError(f"{name}: float64 was asked of the device")
     return tree_map(lambda leaf: Elsewhere(leaf) if there and isinstance(leaf, Tensor) else leaf, out)

@@ -21,12 +21,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from elsewhere import DEVICE, Apart, move
-from lamina import find, optimizers
+from lamina import find
 from lamina.batch import Batch
 from lamina.data.ragged import joined
 from lamina.data.store import by_length
 from lamina.evaluation import evaluate
 from lamina.execution import Execution
+from lamina.loop import train_epoch
 from lamina.model import build
 from lamina.plan import Plan
 from lamina.report import words
@@ -46,6 +47,8 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     fused = "_get_fused_kernels_supported_devices"
     monkeypatch.setattr(import_module("torch.optim.optimizer"), fused, lambda: [DEVICE.type])
+    own = State.generator
+    monkeypatch.setattr(State, "generator", lambda state, device: own(state, torch.device("cpu")))
     with Apart():
         yield
 
@@ -55,6 +58,8 @@ def test_what_is_left_on_the_cpu_is_found(apart: None) -> None:
     assert layer(torch.ones(1, 3, device=DEVICE)).device == DEVICE
     with pytest.raises(RuntimeError, match=r"shape \(1, 3\) was left on the CPU"):
         layer(torch.ones(1, 3))
+    with pytest.raises(TypeError, match="float64"):
+        layer.weight.double()
 
 
 def test_tasks_are_found_by_their_files() -> None:
@@ -165,20 +170,14 @@ def test_nothing_of_training_is_left_on_the_cpu(trained: Trained, apart: None) -
     order = by_length(held.inputs, rows)
     assert order is None or torch.equal(rows[order].sort().values, rows)
     feeds = [trained.feed, task.feed(held, trained.store.rows_of(trained.data, "train"), model.network)]
-    batches = [feed.batch(feed.batches(16, np.random.default_rng(0))[0]) for feed in feeds]
     for name in find.names("networks"):
         family = find.network(name)
         if not isinstance(task.takes(facts), family.takes) or name == "pretrained":  # that is another's code
             continue
         network = move(build(replace(model.recipe, network=name, size=next(iter(family.SIZES))), facts)).train()
-        for batch in batches:
-            varied = task.augment(execution.move(batch), facts, torch.Generator().manual_seed(0))
-            for loss in task.losses(network, varied):
-                assert loss.total.device == DEVICE, name
-        optimizer = optimizers.build(network, model.recipe.plan)
-        for parameter in network.parameters():
-            parameter.grad = torch.ones_like(parameter)
-        optimizer.step()
+        for feed in feeds:
+            state = State(network, replace(model.recipe.plan, batch_size=16), feed, execution)
+            assert next(train_epoch(state, task, facts, held))
         with torch.no_grad():
             task.outputs(network.eval(), execution.move(asked).inputs).float().cpu()
 

@@ -292,6 +292,16 @@ def test_what_a_busy_machine_gave_is_not_remembered(monkeypatch: pytest.MonkeyPa
     assert not choose(Network()).remembered
 
 
+def test_what_was_only_tried_leaves_no_setting_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepare(way: Execution, network: nn.Module) -> nn.Module:
+        torch.use_deterministic_algorithms(True)  # as for what is compiled
+        return network
+
+    monkeypatch.setattr(Execution, "prepare", prepare)
+    assert candidate.Attempt(Execution(), 1, Line(), losses).settled(BATCH)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_the_network_is_left_as_it_was() -> None:
     network = Network()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

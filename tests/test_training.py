@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import lamina
 from lamina import prepare
 from lamina.errors import DataError, OptionError, RunError
+from lamina.execution import default_device
 from lamina.findings import Finding
 from lamina.watch import Quiet
 from test_find import write
@@ -183,4 +184,4 @@ def test_a_run_of_another_machine_answers_and_goes_on_here(tmp_path: Path, monke
     lamina.resume(model.path, FRAME, watch=heard)
     again = lamina.repeat(model.path, FRAME, out=tmp_path / "two", watch=heard)
     assert sum("The run used cuda, which is not here" in text for text in heard.said) == 2
-    assert again.run.read("recipe.json")["execution"]["kind"] == "cpu"
+    assert again.run.read("recipe.json")["execution"]["kind"] == default_device()

@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
 from lamina.audit import near_duplicates
+from lamina.audit.audit import audit
 from lamina.audit.near_duplicates import copies, find
 from lamina.data.data import Data
 from lamina.data.images import digests_of_files, digests_of_rows
@@ -149,3 +150,13 @@ def test_pairs_are_the_same_however_many_are_compared_at_a_time(monkeypatch: pyt
     for together in (2048, 7):
         monkeypatch.setattr(near_duplicates, "_TOGETHER", together)
         np.testing.assert_array_equal(copies(vectors), expected)
+
+
+def test_thumbnails_are_let_go_when_the_audit_ends() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
+    where = np.array([str(row) for row in range(60)], dtype=object)
+    data = Data(pixels, where, where, np.resize(["train"], 60), digests_of_rows(pixels))
+    first = thumbnails(data)
+    assert thumbnails(data) is first
+    audit(data)
+    assert thumbnails(data) is not first

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from lamina import find, training
 from lamina.batch import Batch
@@ -16,7 +17,7 @@ from lamina.data import making, unlabelled
 from lamina.data.data import Source
 from lamina.errors import DataError, OptionError
 from lamina.layers import differentiable
-from lamina.layers.players import as_pixels, signed
+from lamina.layers.players import as_pixels, judged, signed
 from lamina.sampling import Sampling
 from lamina.tasks.image_classification import ImageClassification
 from lamina.tasks.image_generation import ImageGeneration
@@ -311,3 +312,12 @@ def test_slices_go_by_single_pictures_and_not_by_distances_of_distributions(trai
     assert "frechet distance" not in titles
     assert all(0 <= one["value"] <= 1 for one in proof["slices"])  # a share of pictures
     assert "By frechet" not in proof["verdict"]
+
+
+def test_classes_keep_their_numbers_where_features_are_in_bfloat16() -> None:
+    class Judge(nn.Module):
+        def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+            return torch.zeros(len(pictures), 2).bfloat16(), torch.nn.functional.one_hot(pictures.long(), 300)
+
+    seen = judged(Judge(), torch.tensor([299, 3]), torch.tensor([257, 5]), torch.tensor([259, 7]))
+    assert seen[:, -3:].tolist() == [[299, 259, 257], [3, 7, 5]]

@@ -53,7 +53,7 @@ def find(data: Data) -> Iterator[Finding]:
     features = described(data, rows)
     if features is None:
         return
-    readable = _finite(features)
+    readable = np.isfinite(features).all(1)
     if not readable.all():
         rows, features = rows[readable], features[readable]
     classes, label = np.unique(data.answers[rows].astype(str), return_inverse=True)
@@ -103,11 +103,6 @@ def described(data: Data, rows: np.ndarray) -> np.ndarray | None:
     numbers = encoded["numbers"].astype(np.float32)
     codes = [column[:, None] == np.unique(column)[:50] for column in encoded["categories"].T]
     return np.concatenate([numbers, *[code.astype(np.float32) for code in codes]], 1)
-
-
-def _finite(features: np.ndarray) -> np.ndarray:
-    """(examples,): whether all numbers of an example are known."""
-    return put_together(len(features), lambda some: np.isfinite(features[some]).all(1))
 
 
 def left_out(features: np.ndarray, label: np.ndarray, classes: int) -> np.ndarray:
