@@ -71,6 +71,10 @@ def test_the_split_and_groups_are_the_tables_own(tmp_path: Path) -> None:
     assert data.part.tolist() == ["train", "test"]
     assert data.groups is not None
     assert data.groups.tolist() == ["a", "b"]
+    dated = "image,class,x1,y1,x2,y2,day\n2.png,cat,1,1,9,9,7\n1.png,cat,1,1,9,9,5\n2.png,cat,3,3,9,9,6\n"
+    found = assemble(box_table.read(Source(table(tmp_path / "f", dated), time="day")), tmp_path / "f")
+    assert found.times is not None
+    assert found.times.tolist() == [7, 5]
     with pytest.raises(DataError, match=r"boxes\.csv:3.*two parts"):
         read(tmp_path / "e", "image,class,x1,y1,x2,y2,split\n1.png,a,1,1,9,9,train\n1.png,a,1,1,9,8,test\n")
 

@@ -5,6 +5,7 @@ import os
 import struct
 import warnings
 import zlib
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,18 @@ def test_a_table_of_paths(folder: Path) -> None:
     assert found["file.missing"].where == ("labels.csv:4: dogs/gone.png",)
     assert found["target.missing"].where == ("labels.csv:5",)
     assert decode(data.raws[1], 4, 3).shape == (4, 4, 3)
+
+
+def test_a_table_of_paths_can_be_split_by_time(folder: Path) -> None:
+    table = folder / "labels.csv"
+    table.write_text("file,kind,day\ncats/a.png,cat,2024-03-01\ndogs/gone.png,dog,2024-01-01\ndogs/d.png,dog,2024-02-01\n")
+    times = image_column(Source(table, target="kind", time="day")).times
+    assert times is not None
+    assert times.astype("datetime64[D]").tolist() == [date(2024, 3, 1), date(2024, 2, 1)]
+    table.write_text("file,kind,day\ncats/a.png,cat,2024-03-01\ndogs/d.png,dog,\n")
+    for option in ("group", "time"):
+        with pytest.raises(DataError, match=rf"labels\.csv:3.*\(--{option}\)"):
+            image_column(Source(table, target="kind", **{option: "day"}))
 
 
 def test_refused_tables_of_paths(tmp_path: Path) -> None:

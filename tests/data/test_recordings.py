@@ -101,8 +101,23 @@ def test_speakers_are_known_and_can_be_kept_apart(tmp_path: Path) -> None:
     assert data.groups is not None
     assert data.groups.tolist() == ["a", "a", "b", "b"]
     assert any("--group client_id" in note for note in data.notes)
-    with pytest.raises(OptionError, match="columns"):
-        recordings.read(Source(as_pairs(tmp_path / "pairs"), group="speaker"))
+    for column in ({"group": "speaker"}, {"time": "day"}):
+        with pytest.raises(OptionError, match="columns"):
+            recordings.read(Source(as_pairs(tmp_path / "pairs"), **column))
+
+
+def test_recordings_can_be_split_by_time(tmp_path: Path) -> None:
+    names = [f"{number}.wav" for number in range(4)]
+    for part in ("train", "test"):
+        write(tmp_path / part, names)
+        lines = [f"{name},{text},{day}" for name, text, day in zip(names, SAID, (4, 3, 2, 1), strict=True)]
+        (tmp_path / part / "metadata.csv").write_text("\n".join(["path,said,day", *lines]))
+    alone = recordings.read(Source(tmp_path / "train", time="day"))
+    assert alone.times is not None
+    assert alone.times.tolist() == [4, 3, 2, 1]
+    both = recordings.read(Source(tmp_path, time="day"))
+    assert both.times is not None
+    assert both.times.tolist() == [4, 3, 2, 1] * 2
 
 
 @pytest.mark.parametrize("layout", [as_ljspeech, as_hugging_face, as_pairs])

@@ -10,7 +10,7 @@ from lamina.data.boxes import Annotated, Box, Found
 from lamina.data.data import Source
 from lamina.data.decoding import ENDINGS
 from lamina.data.table_files import Table, read_table
-from lamina.data.tables import column_of, path_column
+from lamina.data.tables import path_column, split_keys
 from lamina.errors import DataError, unknown
 
 CORNERS = (
@@ -55,16 +55,16 @@ def read(source: Source) -> Found:
     known = ~np.isnan(numbers).all(1)
     relative = _are_shares(numbers[known])
     sizes = None if extents else _sizes(table, numbers[known], known)
-    groups = None if source.group is None else column_of(table, source.group).cast(pl.String).to_list()
+    groups, times = (split_keys(table, getattr(source, option), option) for option in ("group", "time"))
     labels = table.frame[label].cast(pl.String).to_list()
     images: dict[str, Annotated] = {}
     for row, cell in enumerate(table.frame[paths].cast(pl.String).to_list()):
         if not cell or not cell.strip():
             raise DataError(f'the column "{paths}" is empty.', str(table.where[row]), "Name the box's image.")
         path = _locate(cell.strip().replace("\\", "/"), table.folder or Path())
-        group = None if groups is None else str(groups[row])
+        group, time = (None if keys is None else keys[row] for keys in (groups, times))
         size = None if sizes is None or not (sizes[row] > 0).all() else (int(sizes[row][0]), int(sizes[row][1]))
-        one = images.setdefault(path, Annotated(path, str(table.part[row]), [], size, relative, group))
+        one = images.setdefault(path, Annotated(path, str(table.part[row]), [], size, relative, group, time))
         if one.part != table.part[row]:
             raise DataError(
                 f"{cell} is in two parts of the split.", str(table.where[row]), "Keep an image in one part."

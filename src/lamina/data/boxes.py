@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,6 +54,9 @@ class Annotated:
     relative: bool = False
     """Whether the boxes are in shares of the image's width and height."""
     group: str | None = None
+    """What it is split with; for a table of boxes, in the first row of the image."""
+    time: Any = None
+    """A number or a moment (datetime64) that it is split by, likewise."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ def assemble(found: Found, root: Path) -> Data:
         part=part,
         digests=digests_of_files(np.array([one.image for one in there], dtype=object)),
         groups=np.array([one.group for one in there], dtype=object) if there[0].group is not None else None,
+        times=np.array([one.time for one in there]) if there[0].time is not None else None,
         balanced=_rarest(answers, counts),
         notes=(*found.notes, f"{len(there):,} images with {sum(counts.values()):,} boxes: {named}."),
         findings=tuple(findings),

@@ -48,7 +48,7 @@ def read(source: Source) -> Data:
         raise DataError("it holds no annotations of boxes.", str(path), LAYOUTS)
     chosen = formats[0] if formats else _USUAL.get(path.suffix.lower(), "table")  # its reader says what the file lacks
     for option, given in (("--target", source.target), ("--group", source.group), ("--time", source.time)):
-        if given is not None and (chosen != "table" or option == "--time"):
+        if given is not None and chosen != "table":
             raise OptionError("these annotations have no columns.", f"{option} {given}", "Leave the option out.")
     found = _found(chosen, source, path)
     if len(formats) > 1:

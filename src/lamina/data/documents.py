@@ -19,7 +19,7 @@ from lamina.data.decoding import ENDINGS as PICTURES
 from lamina.data.kinds import typed
 from lamina.data.parts import PART_NAMES, listed
 from lamina.data.table_files import Table, is_table, read_table
-from lamina.data.tables import column_of
+from lamina.data.tables import split_keys
 from lamina.data.text_files import ENDINGS, corpus_of, decoded, ending_of, files_below, opened, unreadable
 from lamina.errors import DataError, OptionError, unknown
 from lamina.findings import Finding
@@ -133,8 +133,8 @@ def _from_table(source: Source, sort_out: bool) -> Documents:
         series = source.where.iloc[:, given]
         cells = [None if gone else cell for cell, gone in zip(series, series.isna(), strict=True)]
     found = Documents(table.name, [], table.where.tolist(), table.part.tolist(), column=column)
-    found.groups = None if source.group is None else _keys(table, source.group, "group")
-    found.times = None if source.time is None else _keys(table, source.time, "time")
+    found.groups = split_keys(table, source.group, "group")
+    found.times = split_keys(table, source.time, "time")
     found.notes, found.findings = (*table.notes, *notes), table.findings
     return _made(found, cells)
 
@@ -177,22 +177,6 @@ def _items(where: Any) -> list[Any] | None:
     else:
         return None
     return None if cells and isinstance(cells[0], list | tuple | np.ndarray) else cells
-
-
-def _keys(table: Table, name: str, option: str) -> np.ndarray:
-    """(rows,): a column to split by. Raises DataError naming a row without a value."""
-    column = column_of(table, name)
-    values = typed(column).values
-    if values.null_count():
-        row = int(values.is_null().arg_max() or 0)
-        raise DataError(f'the column "{name}" (--{option}) is empty.', str(table.where[row]), "Fill it in.")
-    if option == "group":
-        return np.array(column.cast(pl.String).to_list(), dtype=object)
-    if values.dtype not in (pl.Float64, pl.Datetime("us")):
-        raise DataError(
-            f'the column "{name}" holds neither dates nor numbers.', table.name, "Write dates as 2024-12-31."
-        )
-    return values.to_numpy()
 
 
 # --- columns ---

@@ -25,7 +25,7 @@ from lamina.data.decoding import upright as upright
 from lamina.data.decoding import upright_size as upright_size
 from lamina.data.parts import PART_NAMES, listed, single_class
 from lamina.data.table_files import Table, read_table
-from lamina.data.tables import column_of, missing_targets, path_column, target_of
+from lamina.data.tables import missing_targets, path_column, split_keys, target_of
 from lamina.errors import DataError, OptionError
 from lamina.findings import Finding
 
@@ -115,6 +115,7 @@ def image_column(source: Source, table: Table | None = None) -> Data:
     folder = (table.folder or Path()).absolute()
     cells, answers = (table.frame[name].cast(str).to_list() for name in (column, target))
     paths = [os.path.join(folder, (cell or "").strip()) for cell in cells]
+    groups, times = (split_keys(table, getattr(source, option), option) for option in ("group", "time"))
     there = np.array([os.path.isfile(path) for path in paths], dtype=bool)
     answered = np.array([bool(answer and answer.strip()) for answer in answers], dtype=bool)
     findings = [
@@ -138,7 +139,8 @@ def image_column(source: Source, table: Table | None = None) -> Data:
         where=table.where[kept],
         part=table.part[kept],
         digests=digests_of_files(chosen),
-        groups=None if source.group is None else np.array(column_of(table, source.group).cast(str).to_list())[kept],
+        groups=None if groups is None else groups[kept],
+        times=None if times is None else times[kept],
         notes=(*table.notes, f'Images are named in column "{column}", their classes in column "{target}".'),
         findings=(*findings, *single_class(classes)),
     )

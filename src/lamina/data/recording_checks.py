@@ -50,6 +50,7 @@ class Found:
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     groups: np.ndarray | None = None
+    times: np.ndarray | None = None
 
 
 def checked(found: Found, name: str) -> Data:
@@ -100,6 +101,7 @@ def checked(found: Found, name: str) -> Data:
         part=np.array(found.part, dtype="<U5")[kept],
         digests=digests[kept],
         groups=None if found.groups is None else found.groups[kept],
+        times=None if found.times is None else found.times[kept],
         balanced=texts if few else np.full(len(kept), "", dtype=object),
         notes=(*found.notes, _amount([looks[row] for row in kept])),
         findings=tuple(findings),

@@ -24,7 +24,7 @@ from lamina.data.parts import PART_NAMES, listed
 from lamina.data.recording_checks import LAYOUT, Found, checked, illness
 from lamina.data.rows import LOOKED_AT
 from lamina.data.table_files import Table, is_table, read_table
-from lamina.data.tables import column_of, missing_targets, path_column
+from lamina.data.tables import column_of, missing_targets, path_column, split_keys
 from lamina.data.text_files import decoded
 from lamina.errors import DataError, OptionError
 
@@ -65,8 +65,9 @@ def read(source: Source) -> Data:
     if path is not None and not path.exists():
         raise DataError("there is no such file or folder.", str(path), "Check the path.")
     found = _found(source)
-    if found.groups is None and source.group is not None:
-        raise OptionError("there are no columns to group by.", "--group", "Name a table with such a column.")
+    for option, name, keys in (("group", source.group, found.groups), ("time", source.time, found.times)):
+        if name is not None and keys is None:
+            raise OptionError("there are no columns to split by.", f"--{option} {name}", "Name a table with such a column.")
     return checked(found, source.name)
 
 
@@ -134,6 +135,7 @@ def _joined(path: Path, found: list[tuple[Path, Found]]) -> Found:
     if "train" not in parts:
         raise DataError(f"there is no training part, only {listed(names)}.", str(path), "Name a folder train.")
     grouped = [one.groups for _, one in found if one.groups is not None]
+    timed = [one.times for _, one in found if one.times is not None]
     return Found(
         [each for _, one in found for each in one.paths],
         [each for _, one in found for each in one.texts],
@@ -143,6 +145,7 @@ def _joined(path: Path, found: list[tuple[Path, Found]]) -> Found:
         (f"The split is the source's own: folders {listed(names)}.", *found[0][1].notes),
         tuple(finding for _, one in found for finding in one.findings),
         np.concatenate(grouped) if grouped else None,
+        np.concatenate(timed) if timed else None,
     )
 
 
@@ -154,6 +157,7 @@ def _from_table(source: Source) -> Found:
     folder = (table.folder or Path()).absolute()
     cells, texts = (table.frame[name].cast(str).to_list() for name in (column, target))
     said = [(text or "").strip() for text in texts]
+    groups, times = (split_keys(table, getattr(source, option), option) for option in ("group", "time"))
     there = np.array([bool(text) for text in said])
     kept = np.flatnonzero(there)
     speakers = [""] * len(cells) if speaker is None else table.frame[speaker].cast(str).fill_null("").to_list()
@@ -168,7 +172,8 @@ def _from_table(source: Source) -> Found:
         table.part[kept].tolist(),
         (*table.notes, note),
         (*table.findings, *missing_targets(table.where, there, target)),
-        None if source.group is None else np.array(column_of(table, source.group).cast(str).to_list())[kept],
+        None if groups is None else groups[kept],
+        None if times is None else times[kept],
     )
 
 
@@ -186,7 +191,7 @@ def _transcript_column(source: Source, table: Table, paths: str) -> str:
     if source.target is not None:
         column_of(table, source.target)
         return source.target
-    others = [name for name in table.frame.columns if name != paths]
+    others = [name for name in table.frame.columns if name not in (paths, source.group, source.time)]
     for name in TRANSCRIPTS:
         if match := next((other for other in others if other.lower() == name), None):
             return match

@@ -72,8 +72,8 @@ def tabular(source: Source, regression: bool | None = None) -> Data:
         where=table.where,
         part=table.part,
         digests=digests_of_table(inputs, kinds),
-        groups=None if source.group is None else _keys(values, table, source.group, "group"),
-        times=None if source.time is None else _keys(values, table, source.time, "time"),
+        groups=split_keys(table, source.group, "group", values.get(source.group or "")),
+        times=split_keys(table, source.time, "time", values.get(source.time or "")),
         notes=tuple(notes),
         findings=tuple(findings),
         spellings=spellings,
@@ -172,6 +172,38 @@ def column_of(table: Table, name: str) -> pl.Series:
     return table.frame[name]
 
 
+def split_keys(table: Table, name: str | None, option: str, values: pl.Series | None = None) -> np.ndarray | None:
+    """(rows,): what a split goes by; None where no column was named.
+
+    Args:
+        table: with the column.
+        name: of the column.
+        option: "group" or "time", by which it was named.
+        values: of the column, typed, where they are at hand.
+
+    Raises:
+        OptionError: there is no such column.
+        DataError: a row has no value, which is named; or times are neither dates nor numbers.
+    """
+    if name is None:
+        return None
+    column = typed(column_of(table, name)).values if values is None else values
+    missing = column.is_null().to_numpy()
+    if missing.any():
+        raise DataError(
+            f'{int(missing.sum()):,} of {len(missing):,} rows have no value in the column "{name}" (--{option}).',
+            str(table.where[int(missing.argmax())]),
+            "Fill them in, or leave those rows out.",
+        )
+    if option == "group":  # as it is written: 7, not 7.0
+        return np.array(table.frame[name].cast(pl.String).str.strip_chars().to_list(), dtype=object)
+    if column.dtype not in (pl.Float64, pl.Datetime("us")):
+        raise DataError(
+            f'the column "{name}" holds neither dates nor numbers.', table.name, "Write dates as 2024-12-31."
+        )
+    return column.to_numpy()
+
+
 def path_column(table: Table, endings: Collection[str]) -> str | None:
     """The first column whose cells, nearly all, end like files of a kind; None when there is none."""
     for name in table.frame.columns:
@@ -228,26 +260,6 @@ def _answers(values: pl.Series, regression: bool, table: Table) -> np.ndarray:
     else:
         names = whole_as_strings(values) if values.dtype == pl.Float64 else values.cast(pl.String)
     return np.array(names.fill_null("").to_list(), dtype=object)
-
-
-def _keys(values: dict[str, pl.Series], table: Table, name: str, option: str) -> np.ndarray:
-    """A column to split by. Raises DataError naming a row without a value."""
-    column = values[name]
-    missing = column.is_null().to_numpy()
-    if missing.any():
-        row = int(missing.argmax())
-        raise DataError(
-            f'{int(missing.sum()):,} rows have no value in the column "{name}" (--{option}).',
-            str(table.where[row]),
-            "Fill them in, or leave those rows out.",
-        )
-    if option == "time" and column.dtype not in (pl.Float64, pl.Datetime("us")):
-        raise DataError(
-            f'the column "{name}" holds neither dates nor numbers.', table.name, "Write dates as 2024-12-31."
-        )
-    if option == "group":
-        return np.array(column.cast(pl.String).to_list(), dtype=object)
-    return column.to_numpy()
 
 
 def _cell_findings(column: Typed, table: Table) -> list[Finding]:
