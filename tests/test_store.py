@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 from dataclasses import replace
-from errno import ENOSPC, EROFS
+from errno import EMFILE, ENOSPC, EROFS
 from pathlib import Path
 from typing import Any, cast
 
@@ -88,6 +88,45 @@ def test_unreadable_examples_are_named_and_the_rest_kept() -> None:
         assert len(found) == COUNT - 3
         assert torch.equal(found.inputs["double"][:, 0] * 2, found.targets["value"])
         assert found.kept[found.rows_of(data(), "train").numpy()].tolist() == [n for n in range(3, 299, 3) if n != 150]
+
+
+def test_examples_that_can_be_read_by_now_are_taken_in(cache: Path) -> None:
+    """A disk may have failed, or too many files have been open: the fault need not be the example's."""
+    held = made(Encoder(0, 150))
+    still = Encoder(0)
+    assert len(made(still)) == COUNT - 2, "another process uses the store"
+    assert still.asked < COUNT
+    del held
+    assert len(made(Encoder(0))) == COUNT - 1
+    assert len(made(Encoder(0))) == COUNT - 1
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_store_that_cannot_be_opened_now_is_not_taken_for_a_broken_one(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(Encoder())
+
+    def too_many(*_: object) -> None:
+        raise OSError(EMFILE, os.strerror(EMFILE))
+
+    encoder = Encoder()
+    with monkeypatch.context() as patch:
+        patch.setattr("lamina.data.store.mapped", too_many)
+        with pytest.raises(TrainingError, match="Too many open files"):
+            made(encoder)
+    made(encoder)
+    assert encoder.asked == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "umask") or os.name == "nt", reason="there are no such permissions")
+def test_others_may_read_a_store_where_new_files_may_be_read(cache: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        made(Encoder())
+    finally:
+        os.umask(before)
+    assert [place.stat().st_mode & 0o777 for place in cache.iterdir()] == [0o755]
 
 
 def test_a_bad_example_is_looked_for_in_ever_fewer() -> None:

@@ -52,6 +52,24 @@ def test_stores_are_listed_the_latest_first() -> None:
     assert second.to_json()["used"].endswith("+00:00")
 
 
+def test_a_place_that_is_empty_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    usual = tmp_path / "usual"
+    monkeypatch.setattr(cache, "user_cache_path", lambda name: usual)
+    monkeypatch.setenv("LAMINA_CACHE", "")
+    assert cache.cache_folder() == usual
+
+
+def test_clearing_removes_what_was_found_out_and_nothing_else(folder: Path) -> None:
+    for kind in (*cache.FOUND_OUT, "readers"):
+        remember(kind, "key", {"a": 1})
+        (folder / kind / "own.txt").touch()
+    cache.clear()
+    assert [recall(kind, "key") for kind in cache.FOUND_OUT] == [None] * len(cache.FOUND_OUT)
+    assert recall("readers", "key") == {"a": 1}, "who has read a test part cannot be found out again"
+    assert len(list(folder.glob("*/own.txt"))) == len(cache.FOUND_OUT) + 1
+
+
 def test_clearing_spares_what_is_in_use() -> None:
     held = make("held", 100)
     make("free")

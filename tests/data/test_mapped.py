@@ -33,6 +33,20 @@ def test_a_file_is_a_tensor_and_stays_as_it_is(file: Path, scattered: bool) -> N
     assert mapped(file, np.dtype(np.uint8), (PAGES, mmap.PAGESIZE))[3, 0] == 3
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory there is")
+def test_a_file_may_be_larger_than_memory(tmp_path: Path) -> None:
+    told = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    size = 2 * 1024 * sum(int(told[name].split()[0]) for name in ("MemTotal", "SwapTotal"))
+    with (tmp_path / "sparse.bin").open("wb") as stream:
+        try:
+            stream.truncate(size)
+        except OSError as error:
+            pytest.skip(f"this file system takes no file of {size:,} bytes: {error}")
+        stream.seek(size - 1)
+        stream.write(b"\7")
+    assert mapped(tmp_path / "sparse.bin", np.dtype(np.uint8), (size,))[-2:].tolist() == [0, 7]
+
+
 def test_nothing_is_an_array_too(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     nothing = mapped(tmp_path / "empty", np.dtype(np.float32), (0, 3))

@@ -107,7 +107,7 @@ def build(
     told = told | {"format": FORMAT, "failures": failures, "examples": sum(map(len, kept)), "arrays": written}
     (folder / "store.json").write_text(json.dumps(told), encoding="utf-8")
     for file in folder.iterdir():  # onto the disk, so that a power cut later on finds the store whole
-        with file.open("rb") as stream:
+        with file.open("r+b") as stream:  # Windows brings to the disk only what may be written to
             os.fsync(stream.fileno())
 
 

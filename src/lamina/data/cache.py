@@ -8,8 +8,8 @@ store.
 import json
 import os
 import re
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -30,6 +30,7 @@ except ImportError:  # not on Windows: there open files cannot be removed in any
 
 MOST = 20 * 2**30  # bytes of stores, unless the disk is small
 SHARE = 0.1  # of a small disk
+FOUND_OUT = ("facts", "measured", "audit", "recordings")  # what can be found out again; who read which test part cannot
 ABANDONED = 60.0 if fcntl is not None else 86_400.0  # seconds until a build that nobody holds is taken for abandoned
 
 
@@ -67,7 +68,12 @@ class Entry:
 
 def cache_folder() -> Path:
     """Where all lies: ``$LAMINA_CACHE``, or the user's cache folder."""
-    return Path(os.environ["LAMINA_CACHE"]) if "LAMINA_CACHE" in os.environ else user_cache_path("lamina")
+    return Path(place) if (place := os.environ.get("LAMINA_CACHE")) else user_cache_path("lamina")
+
+
+def partial_of(path: Path, hidden: bool = False) -> Path:
+    """A new name beside a file or folder that shall appear whole or not at all: it is made under that, and renamed."""
+    return path.with_name(f"{'.' * hidden}{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
 
 
 def stores() -> Path:
@@ -110,10 +116,11 @@ def workshop(folder: Path) -> Iterator[Path]:
     """A new folder beside a store's, to build it in and to rename; what of it is left in the end, however it ends, goes."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep()
-    partial = Path(tempfile.mkdtemp(".partial", f"{folder.name}.", folder.parent))
+    partial = partial_of(folder)
+    partial.mkdir()
     try:
         (partial / "lock").touch()
-        hold = Hold(partial)
+        hold = Hold(partial) if fcntl is not None else None  # Windows renames no folder in which a file is open
         yield partial
         del hold
     finally:
@@ -155,14 +162,15 @@ def clear(most: int = 0, spared: Path | None = None) -> list[Entry]:
             removed.append(entry)
             total -= entry.bytes
     if not most:  # nothing shall stay: what was measured and found out, neither
-        for kind in ("facts", "measured"):
-            shutil.rmtree(cache_folder() / kind, ignore_errors=True)
+        for kind in FOUND_OUT:
+            for file in (*(cache_folder() / kind).glob("*.json"), *(cache_folder() / kind).glob("*.partial")):
+                file.unlink(missing_ok=True)
     return removed
 
 
 def remove(folder: Path) -> bool:
     """Remove a store, unless a living process uses it: whether it is gone."""
-    aside = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    aside = partial_of(folder)
     with _alone(folder) as alone:
         if not alone:
             return False

@@ -9,6 +9,7 @@ import ctypes
 import math
 import mmap
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +23,7 @@ from lamina.data.cache import cache_folder
 
 LARGE = 2**22
 """Bytes from which an array of a passing use lies on disk."""
+_NORESERVE = 0x4000  # a flag of mmap(2) on Linux, which Python has a name for only in later versions
 
 
 def mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...], scattered: bool = False) -> Tensor:
@@ -35,10 +37,15 @@ def mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...], scattered: bool 
     """
     if not math.prod(shape):
         return torch.from_numpy(np.zeros(shape, dtype))
-    values = np.memmap(file, dtype, "c", shape=shape)
+    with file.open("rb") as stream:
+        if sys.platform == "linux":  # which otherwise sets memory aside for what might be written, and has not enough of it
+            flags, protection = mmap.MAP_PRIVATE | _NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE
+            area = mmap.mmap(stream.fileno(), math.prod(shape) * dtype.itemsize, flags, protection)
+        else:
+            area = mmap.mmap(stream.fileno(), math.prod(shape) * dtype.itemsize, access=mmap.ACCESS_COPY)
     if scattered and hasattr(mmap, "MADV_RANDOM"):
-        values._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
-    return torch.from_numpy(values)
+        area.madvise(mmap.MADV_RANDOM)
+    return torch.from_numpy(np.frombuffer(area, dtype).reshape(shape))
 
 
 def fetch(values: Tensor, begins: Tensor, ends: Tensor) -> None:

@@ -2,12 +2,10 @@
 
 import hashlib
 import json
-import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-from lamina.data.cache import cache_folder
+from lamina.data.cache import cache_folder, partial_of
 
 
 def key_of(*parts: Any) -> str:
@@ -30,6 +28,6 @@ def remember(kind: str, key: str, content: dict[str, Any]) -> None:
     folder = cache_folder() / kind
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".partial", delete=False, encoding="utf-8") as file:
-            json.dump(content, file)
-        Path(file.name).replace(folder / f"{key}.json")
+        partial = partial_of(folder / key)
+        partial.write_text(json.dumps(content), encoding="utf-8")
+        partial.replace(folder / f"{key}.json")

@@ -20,7 +20,7 @@ import torch
 
 from lamina.batch import Batch, Tensors
 from lamina.data import cache
-from lamina.data.building import FORMAT, build
+from lamina.data.building import CHUNK, FORMAT, build
 from lamina.data.building import Encode as Encode
 from lamina.data.building import Report as Report
 from lamina.data.building import Target as Target
@@ -110,11 +110,12 @@ def prepare(
     key = hashlib.blake2b(digest_size=12)
     key.update(json.dumps([FORMAT, data.fingerprint(), decides], sort_keys=True, default=str).encode())
     folder, most = cache.stores() / key.hexdigest(), cache.limit()
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         known = _open(folder)
-        if known is not None:
+        if known is not None and (attempt or not _readable_by_now(known, data, encode)):
             return known
-        if folder.exists() and not cache.remove(folder):  # it is not whole; or another process has just made it
+        known = None  # nor held any more, so that it can go
+        if folder.exists() and not cache.remove(folder):  # another process uses it, or has just made it
             continue
         try:
             with cache.workshop(folder) as partial:
@@ -189,8 +190,17 @@ def alike(columns: Columns, count: int) -> Iterator[torch.Tensor]:
     yield order[start:]
 
 
+def _readable_by_now(known: Store, data: Data, encode: Encode) -> bool:
+    """Whether some of the examples that could not be read once can be: the fault need not have been theirs."""
+    lost = np.setdiff1d(np.arange(len(data)), known.kept)[:CHUNK]
+    return len(lost) > 0 and encode_each(data.raws[lost], encode)[0] is not None
+
+
 def _open(folder: Path) -> Store | None:
-    """The store in a folder; None where there is none, or one that is not whole."""
+    """The store in a folder; None where there is none, or one that is not whole.
+
+    Raises TrainingError where one may well be there that cannot be opened: too many files are, or it is another user's.
+    """
     try:
         hold = cache.Hold(folder)
         told = json.loads((folder / "store.json").read_text(encoding="utf-8"))
@@ -200,8 +210,11 @@ def _open(folder: Path) -> Store | None:
         arrays = {name: _array(folder / f"{name}.bin", array, streamed) for name, array in told["arrays"].items()}
         failures = [(where, why) for where, why in told["failures"]]
         kept = arrays.pop("kept").numpy()
-    except (OSError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError):
         return None
+    except OSError as error:
+        what = f"the encoded examples cannot be opened ({error.strerror})."
+        raise TrainingError(what, str(folder), "Set LAMINA_CACHE to a folder of your own.") from None
 
     def columns(kind: str) -> Columns:
         found: Columns = {}
