@@ -20,9 +20,9 @@ from torch import nn
 
 from lamina.data.data import Data
 from lamina.data.feed import Shuffled
+from lamina.examples import encoded
 from lamina.execution import Execution
 from lamina.loop import Split, train_epoch
-from lamina.model import encoded
 from lamina.plan import Plan
 from lamina.state import State
 from lamina.tasks.tabular_classification import TabularClassification

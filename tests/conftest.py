@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lamina.model import open_data
+from lamina.examples import open_data
 from trained import Trained
 
 

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +70,44 @@ def test_a_changed_file_is_another_task_with_other_code(tmp_path: Path) -> None:
     assert after().mark == "two"  # type: ignore[attr-defined]
     assert find.code_of(before) != find.code_of(after)
     assert find.code_of(TabularClassification) == find.code_of(TabularClassification)
+
+
+DEFINED = """
+from dataclasses import dataclass, field
+from lamina.tasks.tabular_classification import TabularClassification
+
+FACTOR = 2
+
+def doubled(raws):
+    return [FACTOR * raw for raw in raws if raw not in {"a", "b", "c"}]
+
+class Base(TabularClassification):
+    LEAST = 1
+
+@dataclass(frozen=True)
+class Own(Base):
+    side: int = 4
+    names: list = field(default_factory=list)
+
+    def encode(self, raws, facts):
+        return {"x": sorted(doubled(raws), key=lambda raw: raw + 7), "y": object()}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("FACTOR = 2", "FACTOR = 3"), ("[FACTOR", "[1 + FACTOR"), ("LEAST = 1", "LEAST = 2"), ("raw + 7", "raw + 8"),
+     ('"c"}', '"d"}'), ("side: int = 4", "side: int = 5")],
+)  # fmt: skip
+def test_a_class_defined_elsewhere_changes_with_all_that_it_uses_and_with_nothing_else(old: str, new: str) -> None:
+    """In each process it is the same: sets have no order there, and nothing lies where it lay."""
+    say = "\nfrom lamina import find\nprint(find.code_of(Own))"
+    said = []
+    for number, text in enumerate((DEFINED, DEFINED, DEFINED.replace(old, new))):
+        process = [sys.executable, "-c", text + say]
+        known = os.environ | {"PYTHONHASHSEED": str(number)}
+        said.append(subprocess.run(process, capture_output=True, text=True, check=True, env=known).stdout)
+    assert said[0] == said[1] != said[2]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ find run execution optimizers
 machine candidate
 measuring
 recipe state
-checkpoint
+checkpoint examples
 descent evaluation
 attribution by_class
 loop monitor report comparison rivals slices

@@ -94,6 +94,7 @@ def test_one_example_that_does_not_fit_ends_in_words() -> None:
     "said",
     [
         "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes.",
+        "[enforce fail at alloc_cpu.cpp:72] data. DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes.",
         "MPS backend out of memory (MPS allocated: 8.61 GB, other allocations: 288.00 KB, max allowed: 9.07 GB).",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     ],

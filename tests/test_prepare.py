@@ -128,6 +128,21 @@ def test_the_forecast_stands_beside_what_happened(pictures: Path, tmp_path: Path
     assert foreseen["seconds"] > 0
 
 
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_a_part_of_which_nothing_can_be_read_is_refused_before_training(
+    part: str, tmp_path: Path, pictures: Path
+) -> None:
+    for kind in pictures.iterdir():
+        for place, folder in enumerate(("train", "valid", "test")):
+            for file in sorted(kind.glob("*.png"))[place::3]:
+                aside = tmp_path / "parts" / folder / kind.name / file.name
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                aside.write_bytes(b"version https://git-lfs" if folder == part else file.read_bytes())
+    with pytest.raises(DataError, match=rf"{part}/.*\.png: none of the .* examples of the {part} part can be read"):
+        lamina.train(tmp_path / "parts", size="tiny", epochs=1, threads=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_full_disk_is_foreseen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     usage = shutil.disk_usage(tmp_path)
     forecast = Forecast(1.0, 0, usage.free // 4)

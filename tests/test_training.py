@@ -1,5 +1,7 @@
 """train, resume and repeat from Python: data in memory, a task and a network of one's own, wrong options."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,27 @@ def test_a_run_that_fails_while_it_is_made_leaves_nothing(tmp_path: Path, monkey
     with pytest.raises(KeyboardInterrupt):
         lamina.train((rows, rows[:, 0] > 0), size="tiny", epochs=1, threads=1, out=tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_trainings_at_once_do_not_take_each_others_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    known = prepare.environment
+    left = Path("runs/.data-1.77.abcd.partial")  # by a program that was killed long ago
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+
+    def another_is_quicker() -> dict[str, object]:
+        for name in ("data-1", "named"):
+            Path("runs", name).mkdir(exist_ok=True)
+            Path("runs", name, "recipe.json").touch()
+        return known()
+
+    monkeypatch.setattr("lamina.prepare.environment", another_is_quicker)
+    assert lamina.train(FRAME, target="answer", size="tiny", **QUICK).path == Path("runs/data-2")
+    shutil.rmtree("runs/named")
+    with pytest.raises(RunError, match=r"already.*--out"):
+        lamina.train(FRAME, target="answer", size="tiny", out="runs/named", **QUICK)
+    assert sorted(path.name for path in Path("runs").iterdir()) == ["data-1", "data-2", "named"]
 
 
 class Heard(Quiet):

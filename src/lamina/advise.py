@@ -21,10 +21,11 @@ from lamina.data.data import Data
 from lamina.data.store import Store
 from lamina.errors import OptionError
 from lamina.evaluation import evaluate
+from lamina.examples import encoded, learned, open_data, without
 from lamina.metrics.metric import Metric
 from lamina.metrics.paired import LEVEL, Difference, holm, paired
-from lamina.model import Model, build, encoded, learned, load, open_data, without
-from lamina.prepare import Prepared, begin, free_path, prepare
+from lamina.model import Model, build, load
+from lamina.prepare import Prepared, begin, prepare
 from lamina.recipe import Recipe
 from lamina.remedies import options_of, remedies
 from lamina.run import Run
@@ -125,10 +126,10 @@ def advise(
     }
     best = next((changed for row, changed in ranked if row.helps), None)
     if apply and best is not None:
-        path = Path(out) if out else free_path(recipe.source.name)
-        content["applied"] = str(path)
-        watch.say(f"Training by the better recipe, in {path}.")
-        finish(prepare(best, None, None, path, watch, time.monotonic()), watch)
+        prepared = prepare(best, None, None, out, watch, time.monotonic())
+        content["applied"] = str(prepared.run.path)
+        watch.say(f"Training by the better recipe, in {prepared.run.path}.")
+        finish(prepared, watch)
     model.run.write("advice.json", content)
     model.report()
     return content

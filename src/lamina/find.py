@@ -2,12 +2,13 @@
 
 import hashlib
 import importlib.util
+import json
 import pkgutil
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import Literal
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Literal
 
 import lamina
 from lamina.errors import OptionError, unknown
@@ -15,6 +16,7 @@ from lamina.tasks.task import Task
 
 Kind = Literal["tasks", "networks"]
 _USER = "lamina_user_"  # begins the names of the modules of users' files
+_CONSTANTS = (bool, int, float, str, bytes, tuple, list, dict, set, frozenset, type(None))
 
 
 def names(kind: Kind) -> list[str]:
@@ -68,14 +70,54 @@ def name_of(task_class: type[Task]) -> str:
 
 
 def code_of(task_class: type[Task]) -> str:
-    """What changes when the code of a task does: Lamina's version, or a digest of a user's class."""
+    """What changes when the code of a task does: Lamina's version; and for a user's class a digest of its file, or of itself,
+    its bases and what its functions use of their modules: constants, and other functions."""
     if task_class.__module__.startswith("lamina.tasks."):
         return lamina.__version__
     if task_class.__module__.startswith(_USER):
-        return task_class.__module__  # its name holds a digest of the file
-    codes = [getattr(member, "__code__", None) for member in vars(task_class).values()]
-    texts = [repr((code.co_code, code.co_names, code.co_consts)) for code in codes if code is not None]
-    return hashlib.blake2b("".join(texts).encode(), digest_size=8).hexdigest()
+        return f"{lamina.__version__} {task_class.__module__}"  # whose name holds a digest of the file
+    told: dict[str, str] = {}
+    for known in task_class.__mro__:
+        if known.__module__.partition(".")[0] not in ("lamina", "builtins", "abc", "typing"):
+            for name, member in vars(known).items():
+                if not name.startswith("__") or isinstance(member, FunctionType):
+                    _tell(f"{known.__qualname__}.{name}", member, told)
+    text = json.dumps([lamina.__version__, told], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _tell(name: str, member: Any, told: dict[str, str]) -> None:
+    """What a class or a module holds under a name, for a digest: functions by their code, and constants."""
+    member = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+    if isinstance(member, _CONSTANTS):
+        told[name] = _constant(member)
+    elif isinstance(member, FunctionType) and name not in told:
+        told[name] = _code(member.__code__) + _constant(member.__defaults__) + _constant(member.__kwdefaults__)
+        for used in sorted(_used(member.__code__) & member.__globals__.keys()):
+            value = member.__globals__[used]
+            if getattr(value, "__module__", member.__module__) == member.__module__:
+                _tell(f"{member.__module__}:{used}", value, told)
+
+
+def _code(code: CodeType) -> str:
+    """A function's code; that of functions within it, too, of which Python tells only where they lie."""
+    constants = [_code(one) if isinstance(one, CodeType) else _constant(one) for one in code.co_consts]
+    return repr((code.co_code, code.co_names, constants))
+
+
+def _used(code: CodeType) -> set[str]:
+    return {*code.co_names}.union(*(_used(one) for one in code.co_consts if isinstance(one, CodeType)))
+
+
+def _constant(value: Any) -> str:
+    """The same in each process: sets have no order, and what is no constant might tell where it lies."""
+    if isinstance(value, dict):
+        return str({_constant(key): _constant(one) for key, one in value.items()})
+    if isinstance(value, tuple | list):
+        return str([_constant(one) for one in value])
+    if isinstance(value, set | frozenset):
+        return str(sorted(map(_constant, value)))
+    return repr(value) if isinstance(value, _CONSTANTS) else type(value).__qualname__
 
 
 def _defined(name: str) -> type[Task]:

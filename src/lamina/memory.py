@@ -15,8 +15,10 @@ from lamina.errors import TrainingError
 Result = TypeVar("Result")
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt(3)
-_SIGNS = ("can't allocate memory", "out of memory", "ALLOC_FAILED")  # of the CPU, of Apple's GPU, of CUDA's libraries
+_SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+"""Of the CPU, on Windows and elsewhere; of Apple's GPU; of CUDA's libraries."""
 _KEPT = 2**31 - 1  # bytes that stay with the process rather than going back to the system
+_MOST = 2**25  # bytes up to which the C library lets a block be kept before its version 2.35
 
 
 @cache
@@ -29,8 +31,8 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
-            library.mallopt(_MMAP_THRESHOLD, _KEPT)
-            library.mallopt(_TRIM_THRESHOLD, _KEPT)
+            if library.mallopt(_MMAP_THRESHOLD, _KEPT) or library.mallopt(_MMAP_THRESHOLD, _MOST):
+                library.mallopt(_TRIM_THRESHOLD, _KEPT)
 
 
 def ran_out(error: Exception) -> bool:

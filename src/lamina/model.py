@@ -1,10 +1,8 @@
 """Model: a finished run, ready to answer: predict, evaluate, explain, report."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -17,22 +15,20 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import nn
 
-import lamina
 from lamina import find
 from lamina.attribution import activations as passing
 from lamina.attribution.explain import Subject, explained
 from lamina.batch import Batch
-from lamina.data import split
 from lamina.data.data import Data, Raws, Source
 from lamina.data.ragged import joined
-from lamina.data.remembered import key_of, recall, remember
-from lamina.data.store import Report, Store, alike, columns_of, encode_each, gathered, prepare
+from lamina.data.store import Report, Store, alike, columns_of, encode_each, gathered
 from lamina.errors import OptionError, RunError, unknown
 from lamina.evaluation import answered
+from lamina.examples import encoded, open_data
 from lamina.layers.shapes import Shape
 from lamina.prove import prove
 from lamina.recipe import Recipe
-from lamina.run import FORMAT, Run, to_json_text
+from lamina.run import Run
 from lamina.sampling import Sampling
 from lamina.tasks.task import Answer, Facts, Piece, Task
 
@@ -314,70 +310,3 @@ def family_of(recipe: Recipe, facts: Facts) -> tuple[ModuleType, Shape]:
             f"Networks that fit: {', '.join(fit)}.",
         )
     return module, shape
-
-
-def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None, name: str = "") -> Store:
-    """The store of ``data``, which people call ``name``; made where it is not there yet."""
-    decides = {
-        "task": repr(task),
-        "code": find.code_of(type(task)),
-        "facts": {name: fact for name, fact in facts.items() if name != "settled"},  # that came after training
-        "format": FORMAT,
-        "form": _form(data),
-    }
-    return prepare(
-        data, lambda raws: task.encode(raws, facts), lambda given: task.target(given, facts), decides, report,
-        name, find.name_of(type(task)),
-    )  # fmt: skip
-
-
-def learned(task: Task, data: Data) -> Facts:
-    """The facts of the training part, found out once."""
-    train = data.of("train")
-    key = key_of(train.fingerprint(), _form(train), repr(task), find.code_of(type(task)), lamina.__version__, FORMAT)
-    known = recall("facts", key)
-    if known is None:
-        known = json.loads(to_json_text(task.facts(train)))  # as a run that is resumed will read them
-        remember("facts", key, known)
-    return known
-
-
-def _form(data: Data) -> list[Any]:
-    """What the fingerprint does not tell: equal contents with other names of columns, or in another form, teach something
-    else."""
-    raws = data.raws
-    if isinstance(raws, pl.DataFrame):
-        return [str(raws.schema), data.spellings]
-    if raws.dtype == object and len(raws) and is_dataclass(raws[0]):  # such as passages: what stands before, the column
-        digest = hashlib.blake2b(digest_size=16)
-        for raw in raws:
-            digest.update(repr(raw).encode())
-        return ["object", digest.hexdigest()]
-    return [str(raws.dtype), raws.shape[1:]]
-
-
-def read_data(recipe: Recipe) -> Data:
-    """Find the examples of a recipe and split them as it says."""
-    data = split.complete(recipe.task.read(recipe.source), recipe.splits_by, recipe.valid_share, recipe.test_share)
-    return without(data, np.array(recipe.left_out, dtype=np.int64)) if recipe.left_out else data
-
-
-def without(data: Data, rows: np.ndarray) -> Data:
-    """The data with some examples in no part; those of the test part stay, so that scores remain comparable."""
-    part = data.part.astype("<U5")
-    part[rows[part[rows] != "test"]] = OUT
-    return replace(data, part=part)
-
-
-def open_data(recipe: Recipe, facts: Facts, report: Report | None = None) -> tuple[Data, Store]:
-    """The very examples of a run. Raises RunError when they have changed since."""
-    if recipe.source.where is None:
-        raise RunError("the run was trained on data in memory.", "data", "Pass the data to this call.")
-    data = read_data(recipe)
-    if recipe.fingerprint and data.fingerprint() != recipe.fingerprint:
-        raise RunError(
-            "the data have changed since the run was made: its split cannot be repeated.",
-            str(recipe.source.where),
-            "Restore them, or name labelled data: lamina evaluate RUN DATA.",
-        )
-    return data, encoded(recipe.task, facts, data, report, recipe.source.name)

@@ -26,18 +26,19 @@ from lamina.data.pictures import sheet
 from lamina.data.store import Store
 from lamina.environment import environment
 from lamina.errors import DataError, LaminaError, OptionError, RunError, TrainingError, unknown
+from lamina.examples import OUT, encoded, learned, open_data, read_data, without
 from lamina.exhibits import to_json
 from lamina.findings import ROWS, Finding
 from lamina.layers.summary import summarise
 from lamina.machine import gemm_peak
 from lamina.measuring import Choice, choose
 from lamina.memory import release
-from lamina.model import OUT, build, encoded, family_of, learned, open_data, read_data, without
+from lamina.model import build, family_of
 from lamina.plan import Plan
 from lamina.preflight.preflight import Flight, fly
 from lamina.preflight.trial import Chooser, Trial, fitting, tells_each
 from lamina.recipe import Recipe, changed, with_options
-from lamina.run import Run
+from lamina.run import Run, aside_of, free_path
 from lamina.showing import galleries
 from lamina.tasks.task import Claim, Facts, Task
 from lamina.watch import Watch
@@ -115,7 +116,7 @@ def _unclaimed(source: Source, names: list[str], wrong: list[tuple[str, DataErro
 
 
 def prepare(
-    recipe: Recipe, own: nn.Module | None, wishes: Wishes | None, path: Path, watch: Watch, began: float
+    recipe: Recipe, own: nn.Module | None, wishes: Wishes | None, out: Path | str | None, watch: Watch, began: float
 ) -> Prepared:
     """Make a Run of a recipe.
 
@@ -123,15 +124,16 @@ def prepare(
         recipe: complete, or with only source, task and network decided.
         own: the caller's network, if it is not one of Lamina's.
         wishes: None for a recipe that is complete.
-        path: the run's directory.
+        out: the run's directory; the first free ``runs/NAME-N`` when not given.
         watch: who is told.
         began: when the verb began (``time.monotonic``); a budget in time counts from there.
     """
+    path = Path(out) if out else free_path(recipe.source.name)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError("something is there already.", str(path), "Name another directory with --out, or --resume it.")
     data, facts, store, findings, audit = look(recipe, watch)
-    out = tuple(np.flatnonzero(data.part == OUT).tolist())
-    recipe = replace(recipe, fingerprint=data.fingerprint(), left_out=out)
+    left_out = tuple(np.flatnonzero(data.part == OUT).tolist())
+    recipe = replace(recipe, fingerprint=data.fingerprint(), left_out=left_out)
     stop_at(findings, recipe.accept)
     choice = None
     if wishes is not None:
@@ -145,8 +147,7 @@ def prepare(
         watch.find(finding)
     stop_at(flight.findings, recipe.accept, TrainingError)
     findings = [*findings, *flight.findings]
-    aside = path.with_name(f".{path.name}.partial")  # so that a run is there whole, or not at all
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = aside_of(path)  # so that a run is there whole, or not at all
     try:
         run = _create(aside, recipe, facts, data, store, network, choice)
         for note in [*data.notes, *facts.get("notes", [])]:
@@ -159,10 +160,21 @@ def prepare(
             watch.say(note)
             run.log(note)
         run.log({"kind": "prepared", "seconds": time.monotonic() - began, "audit": audit, "preflight": flown})
-        aside.rename(path)
+        run = _placed(run, path, None if out else recipe.source.name)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return Prepared(Run(path), recipe, facts, data, store, network)
+    return Prepared(run, recipe, facts, data, store, network)
+
+
+def _placed(run: Run, path: Path, name: str | None) -> Run:
+    """The run in its place, or in the next free one of ``name`` where another training was quicker."""
+    while True:
+        try:
+            return run.appear(path)
+        except RunError:
+            if name is None:
+                raise
+            path = free_path(name)
 
 
 def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding], float]:
@@ -188,6 +200,14 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
     if store.failures:
         findings.append(corrupt(store.failures, len(data)))
         watch.find(findings[-1])
+        for part, count in data.counts().items():
+            if count and not len(store.rows_of(data, part)):
+                what = (
+                    f"none of the {count:,} examples of the {part} part can be read; the first: {store.failures[0][1]}"
+                )
+                raise DataError(
+                    what, store.failures[0][0], "Replace the files, or take the part away: it is carved then."
+                )
     return data, facts, store, findings, took
 
 
@@ -256,14 +276,6 @@ def begin(network: nn.Module, recipe: Recipe) -> list[str]:
     if load is None:
         return []
     return [f"Weights: those of {load(network.get_submodule('backbone'), recipe.size, recipe.weights)}."]
-
-
-def free_path(name: str, root: Path = Path("runs")) -> Path:
-    """The first of ``runs/NAME-1``, ``runs/NAME-2``, ... that is not there."""
-    number = 1
-    while (root / f"{name}-{number}").exists():
-        number += 1
-    return root / f"{name}-{number}"
 
 
 def _settle(

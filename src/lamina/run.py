@@ -20,14 +20,17 @@ Every file but the log is written aside, flushed and renamed, so it is whole or 
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
+from glob import escape as escape_pattern
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from lamina.data.cache import partial_of
 from lamina.errors import RunError, TrainingError
 from lamina.findings import Finding
 from lamina.records import Epoch, Step
@@ -35,6 +38,7 @@ from lamina.writing import number
 
 FORMAT = 2
 """Version of the layout above; a reader refuses a newer one and reads every older one."""
+ABANDONED = 3600.0  # seconds after which a run that is still being made aside is taken for abandoned: it takes a few
 
 
 class Run:
@@ -51,6 +55,19 @@ class Run:
             raise RunError("something is there already.", str(path), "Name another directory with --out, or resume.")
         run.write("recipe.json", {"format": FORMAT, **recipe})
         return run
+
+    def appear(self, path: Path) -> "Run":
+        """Rename the directory, which was made aside, to ``path``. Raises RunError when something is there by now."""
+        with suppress(OSError):
+            path.rmdir()  # an empty one, which Windows does not replace
+        try:
+            self.path.rename(path)
+        except OSError:
+            if not path.exists():
+                raise
+            remedy = "Another run took the name; name another directory with --out."
+            raise RunError("something is there already.", str(path), remedy) from None
+        return Run(path)
 
     @classmethod
     def open(cls, path: Path | str) -> "Run":
@@ -222,6 +239,23 @@ def listed(folder: Path) -> list[dict[str, Any]]:
 def to_json_text(content: Any, indent: int | None = None) -> str:
     """Strict JSON: NaN and infinities become null, since other readers refuse them."""
     return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def free_path(name: str, root: Path = Path("runs")) -> Path:
+    """The first of ``runs/NAME-1``, ``runs/NAME-2``, ... that is not there."""
+    number = 1
+    while (root / f"{name}-{number}").exists():
+        number += 1
+    return root / f"{name}-{number}"
+
+
+def aside_of(path: Path) -> Path:
+    """A new hidden name beside a run's, to make it under; what killed programs left of such goes."""
+    for left in path.parent.glob(f".{escape_pattern(path.name)}.*.partial"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
+    return partial_of(path, hidden=True)
 
 
 def _plain(value: Any) -> Any:

@@ -31,7 +31,7 @@ from lamina.model import Model, adopt
 from lamina.monitor.monitor import History, Monitor
 from lamina.origin import origin
 from lamina.plan import Plan
-from lamina.prepare import Prepared, Wishes, free_path, look, prepare, recognise, reopen
+from lamina.prepare import Prepared, Wishes, look, prepare, recognise, reopen
 from lamina.recipe import Recipe, changed, with_fields
 from lamina.run import Run
 from lamina.state import stream
@@ -134,7 +134,7 @@ def train(
         weights=None if weights is None else str(weights), fix=tuple(fix),
     )  # fmt: skip
     wishes = Wishes(asked, ways)
-    prepared = prepare(recipe, own, wishes, Path(out) if out else free_path(source.name), watch, began)
+    prepared = prepare(recipe, own, wishes, out, watch, began)
     return finish(prepared, watch)
 
 
@@ -164,9 +164,9 @@ def repeat(
         raise RunError("the run was trained on data in memory.", str(run), "Pass the data to this call.")
     if seed is not None:
         recipe = replace(recipe, split_seed=recipe.splits_by, plan=replace(recipe.plan, seed=seed))
-    path, watch = Path(out) if out else free_path(recipe.source.name), watch or Quiet()
+    watch = watch or Quiet()
     _tell_of_device(Run.open(run), recipe, watch)
-    return finish(prepare(recipe, network, None, path, watch, time.monotonic()), watch)
+    return finish(prepare(recipe, network, None, out, watch, time.monotonic()), watch)
 
 
 def resume(

@@ -136,7 +136,9 @@ def test_a_table_of_paths(folder: Path) -> None:
 
 def test_a_table_of_paths_can_be_split_by_time(folder: Path) -> None:
     table = folder / "labels.csv"
-    table.write_text("file,kind,day\ncats/a.png,cat,2024-03-01\ndogs/gone.png,dog,2024-01-01\ndogs/d.png,dog,2024-02-01\n")
+    table.write_text(
+        "file,kind,day\ncats/a.png,cat,2024-03-01\ndogs/gone.png,dog,2024-01-01\ndogs/d.png,dog,2024-02-01\n"
+    )
     times = image_column(Source(table, target="kind", time="day")).times
     assert times is not None
     assert times.astype("datetime64[D]").tolist() == [date(2024, 3, 1), date(2024, 2, 1)]

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from lamina.data.data import Data
 from lamina.data.store import Store
+from lamina.examples import encoded, learned, read_data
 from lamina.execution import Execution
-from lamina.model import build, encoded, learned, read_data
+from lamina.model import build
 from lamina.plan import Plan
 from lamina.preflight import answers, gradients, independence, memorising, rates
 from lamina.preflight.preflight import checked

@@ -19,9 +19,9 @@ from lamina.data.texts import Passage
 from lamina.data.vocabulary import END
 from lamina.descent import descend
 from lamina.errors import OptionError
+from lamina.examples import encoded, learned
 from lamina.layers.heads import STRETCH, LanguageModel
 from lamina.metrics.language import BYTES, HITS, NATS, TOKENS
-from lamina.model import encoded
 from lamina.plan import Plan
 from lamina.sampling import Sampling
 from lamina.state import State
@@ -326,7 +326,6 @@ def test_a_renamed_column_is_another_one(tmp_path: Path) -> None:
     import polars as pl
 
     from lamina.data.data import Source
-    from lamina.model import learned
 
     task = LanguageModelling(tokens="characters")
     for name in ("text", "story"):

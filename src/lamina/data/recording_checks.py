@@ -150,15 +150,20 @@ def _looks(paths: Sequence[str], digests: np.ndarray) -> list[_Look]:
     """What each file is found to be; remembered, since all of them have to be decoded."""
     key = key_of(list(paths), [str(digest) for digest in digests])
     known = recall("recordings", key)
-    if known is not None:
-        return [_Look(**look) for look in known["looks"]]
+    looks = [_Look("not looked at yet")] * len(paths) if known is None else [_Look(**look) for look in known["looks"]]
+    new = [
+        row for row, look in enumerate(looks) if look.broken
+    ]  # those, too, that could not be read: they may be by now
+    before = list(looks)
     with ThreadPoolExecutor(4) as workers:
-        looks = list(workers.map(_header, paths))
+        for row, look in zip(new, workers.map(_header, (paths[row] for row in new)), strict=True):
+            looks[row] = look
         every = max(1, math.ceil(sum(look.seconds for look in looks) / HEARD))
-        chosen = [row for row in range(0, len(looks), every) if not looks[row].broken]
+        chosen = [row for row in new if row % every == 0 and not looks[row].broken]
         for row, heard in zip(chosen, workers.map(_heard, (paths[row] for row in chosen)), strict=True):
             looks[row] = replace(looks[row], **heard)
-    remember("recordings", key, {"looks": [asdict(look) for look in looks]})
+    if looks != before:
+        remember("recordings", key, {"looks": [asdict(look) for look in looks]})
     return looks
 
 

@@ -67,7 +67,9 @@ def read(source: Source) -> Data:
     found = _found(source)
     for option, name, keys in (("group", source.group, found.groups), ("time", source.time, found.times)):
         if name is not None and keys is None:
-            raise OptionError("there are no columns to split by.", f"--{option} {name}", "Name a table with such a column.")
+            raise OptionError(
+                "there are no columns to split by.", f"--{option} {name}", "Name a table with such a column."
+            )
     return checked(found, source.name)
 
 

@@ -1,0 +1,109 @@
+"""The examples of a recipe: read and split, encoded, and what their training part teaches; each found out once and kept."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+import lamina
+from lamina import find
+from lamina.data import split
+from lamina.data.data import Data
+from lamina.data.remembered import key_of, recall, remember
+from lamina.data.store import Report, Store, prepare
+from lamina.errors import RunError
+from lamina.recipe import Recipe
+from lamina.run import FORMAT, to_json_text
+from lamina.tasks.task import Facts, Task
+
+OUT = "out"  # the part of examples that are left out
+
+
+def read_data(recipe: Recipe) -> Data:
+    """Find the examples of a recipe and split them as it says."""
+    data = split.complete(recipe.task.read(recipe.source), recipe.splits_by, recipe.valid_share, recipe.test_share)
+    return without(data, np.array(recipe.left_out, dtype=np.int64)) if recipe.left_out else data
+
+
+def without(data: Data, rows: np.ndarray) -> Data:
+    """The data with some examples in no part; those of the test part stay, so that scores remain comparable."""
+    part = data.part.astype("<U5")
+    part[rows[part[rows] != "test"]] = OUT
+    return replace(data, part=part)
+
+
+def open_data(recipe: Recipe, facts: Facts, report: Report | None = None) -> tuple[Data, Store]:
+    """The very examples of a run. Raises RunError when they have changed since."""
+    if recipe.source.where is None:
+        raise RunError("the run was trained on data in memory.", "data", "Pass the data to this call.")
+    data = read_data(recipe)
+    if recipe.fingerprint and data.fingerprint() != recipe.fingerprint:
+        raise RunError(
+            "the data have changed since the run was made: its split cannot be repeated.",
+            str(recipe.source.where),
+            "Restore them, or name labelled data: lamina evaluate RUN DATA.",
+        )
+    return data, encoded(recipe.task, facts, data, report, recipe.source.name)
+
+
+def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None, name: str = "") -> Store:
+    """The store of ``data``, which people call ``name``; made where it is not there yet."""
+    decides = {
+        "task": repr(task),
+        "code": find.code_of(type(task)),
+        "facts": {name: fact for name, fact in facts.items() if name != "settled"},  # that came after training
+        "format": FORMAT,
+        "form": _form(data),
+    } | ({"files": files} if (files := _files(task)) else {})
+    return prepare(
+        data, lambda raws: task.encode(raws, facts), lambda given: task.target(given, facts), decides, report,
+        name, find.name_of(type(task)),
+    )  # fmt: skip
+
+
+def learned(task: Task, data: Data) -> Facts:
+    """The facts of the training part, found out once."""
+    train = data.of("train")
+    code = find.code_of(type(task))
+    key = key_of(train.fingerprint(), _form(train), repr(task), _files(task), code, lamina.__version__, FORMAT)
+    known = recall("facts", key)
+    if known is None:
+        known = json.loads(to_json_text(task.facts(train)))  # as a run that is resumed will read them
+        remember("facts", key, known)
+    return known
+
+
+def _form(data: Data) -> list[Any]:
+    """What the fingerprint does not tell: equal contents with other names of columns, or in another form, teach something
+    else; and so do answers of which only a part was told, such as a transcript without its speaker."""
+    raws, answers = data.raws, data.answers
+    told = [_reprs(answers)] if answers.dtype == object and len(answers) and is_dataclass(answers[0]) else []
+    if isinstance(raws, pl.DataFrame):
+        return [str(raws.schema), data.spellings, *told]
+    if raws.dtype == object and len(raws) and is_dataclass(raws[0]):  # such as passages: what stands before, the column
+        return ["object", _reprs(raws), *told]
+    return [str(raws.dtype), raws.shape[1:], *told]
+
+
+def _reprs(things: Iterable[Any]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for thing in things:
+        digest.update(repr(thing).encode())
+    return digest.hexdigest()
+
+
+def _files(task: Task) -> dict[str, str]:
+    """The options of a task that name files, with digests of these: what they teach changes with their content."""
+    found = {}
+    for field in fields(task):
+        value = getattr(task, field.name)
+        if isinstance(value, str | Path) and os.path.isfile(value):
+            with Path(value).open("rb") as stream:
+                found[field.name] = hashlib.file_digest(stream, "blake2b").hexdigest()
+    return found
