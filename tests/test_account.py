@@ -41,3 +41,28 @@ def test_an_accelerator_is_waited_for_in_sampled_steps_only(monkeypatch: pytest.
     spent = account.close()
     assert sum(spent.values()) == pytest.approx(0.4, rel=0.25)  # what was not waited for is divided alike
     assert spent["backward"] / spent["forward"] == pytest.approx(3, rel=0.3)
+
+
+def test_what_came_between_steps_is_not_taken_for_more_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an accelerator only one step of many is read; a checkpoint after them is read whole."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    account = Account(torch.device("cuda"))
+
+    def pass_by(seconds: float, phase: str) -> None:
+        now[0] += seconds
+        account.lap(phase)
+
+    for _ in range(2):
+        for number in range(20):
+            account.sample(number == 19)
+            pass_by(0.1, "forward")
+            pass_by(0.4, "backward")
+        account.settle()
+        pass_by(0.5, "other")
+        pass_by(1.0, "checkpoints")
+    spent = account.close()
+    assert {phase: seconds for phase, seconds in spent.items() if seconds} == pytest.approx(
+        {"forward": 4.0, "backward": 16.0, "other": 1.0, "checkpoints": 2.0}
+    )

@@ -163,6 +163,30 @@ def test_what_is_not_finite_never_replaces_a_good_checkpoint(tmp_path: Path, spo
     assert {file.name: file.read_bytes() for file in checkpoints(run)} == before
 
 
+class Masked(nn.Module):
+    """Tied weights, and a mask that is not finite and never was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.last.weight = self.first.weight
+        self.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1))
+        self.register_buffer("mean", torch.zeros(4))
+
+
+def test_tied_weights_and_masks_are_kept(tmp_path: Path) -> None:
+    run, network = Run.create(tmp_path / "run", {}), Masked()
+    state = State(network, Plan(ema=0.9), numbered(10))
+    save_checkpoint(run, state)
+    other = State(Masked(), Plan(ema=0.9), numbered(10))
+    assert restore_checkpoint(run, other)
+    assert other.network.last.weight is other.network.first.weight  # type: ignore[union-attr]
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(other.network.state_dict()[name], tensor)
+    other.network.mean[1] = torch.inf  # type: ignore[index, operator]
+    assert not other.finite(), "what was finite is watched"
+
+
 def test_a_checkpoint_of_format_1_still_loads() -> None:
     old, new = fresh(PLANS["adamw"]), fresh(PLANS["adamw"])
     for _ in range(3):

@@ -63,19 +63,33 @@ def ended(ready: Prepared) -> dict[str, torch.Tensor]:
 
 @on_a_table
 @pytest.mark.parametrize("plan", [PLAN, replace(PLAN, spare=0.5)], ids=["each once", "easy ones spared"])
-@pytest.mark.parametrize("moment", [0, 2, 5])
+@pytest.mark.parametrize("moment", [0, 2, 5, -2], ids=lambda moment: "all steps taken" if moment < 0 else str(moment))
 def test_closing_leaves_a_checkpoint_that_continues_to_the_same_weights(
     trained: Trained, tmp_path: Path, moment: int, plan: Plan
 ) -> None:
     whole, cut = prepared(trained, plan, tmp_path / "whole"), prepared(trained, plan, tmp_path / "cut")
     expected = list(records_of(whole))
     with closing(records_of(cut)) as records:
-        seen = [next(records) for _ in range(moment + 1)]
+        seen = [next(records) for _ in range(moment % len(expected) + 1)]
+    assert moment >= 0 or isinstance(seen[-1], Step)
     seen += records_of(cut, build(cut.recipe, cut.facts))
     assert [type(record) for record in seen] == [type(record) for record in expected]
     assert [record.loss for record in seen] == [record.loss for record in expected]
     first, second = ended(whole), ended(cut)
     assert all(torch.equal(first[name], second[name]) for name in first.keys() | second.keys())
+    assert (whole.run.path / "best.safetensors").read_bytes() == (cut.run.path / "best.safetensors").read_bytes()
+
+
+@on_a_table
+def test_a_budget_that_is_spent_before_it_begins_gives_a_step_that_is_scored(trained: Trained, tmp_path: Path) -> None:
+    """Stopped between the two, too: the epoch is closed when the run is resumed, without another step."""
+    ready = prepared(trained, replace(PLAN, budget=1e-6), tmp_path / "run")
+    with closing(records_of(ready)) as records:
+        assert isinstance(step := next(records), Step)
+    (epoch,) = records_of(ready, build(ready.recipe, ready.facts))
+    assert (step.step, epoch.step, epoch.best) == (1, 1, True)
+    assert (ready.run.path / "best.safetensors").exists()
+    assert list(records_of(ready, build(ready.recipe, ready.facts))) == []
 
 
 @on_a_table

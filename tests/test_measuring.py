@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from lamina import candidate, machine, measuring
 from lamina.batch import Batch, Loss
+from lamina.errors import OptionError
 from lamina.execution import Execution
 from lamina.measuring import Choice
 
@@ -253,6 +254,33 @@ def test_what_does_not_run_here_is_said_and_passed_over(monkeypatch: pytest.Monk
     assert choice.execution.precision == "float32"
     assert choice.candidates[1].to_json()["note"] == "it does not run here (NotImplementedError)"
     json.dumps([candidate.to_json() for candidate in choice.candidates])
+
+
+def test_what_was_ordered_and_does_not_run_is_refused() -> None:
+    class Picky(Line):
+        def forward(self, x: Tensor) -> Tensor:
+            if torch.is_autocast_enabled("cpu"):
+                raise NotImplementedError("no such kernel.\nTraceback")
+            return super().forward(x)
+
+    with pytest.raises(OptionError, match=r"--precision bfloat16.*does not run so: no such kernel\. Leave it out"):
+        choose(Picky(), {"precision": "bfloat16"})
+
+
+@pytest.mark.usefixtures("two_cores")
+def test_what_a_short_training_had_no_time_for_is_measured_in_a_longer_one(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Hindered, "busy", False)
+    cut = 0
+    for tenths in range(5, 80):  # in some of them time is over just when a race has ended
+        first, again = (choose(Hindered(), {"precision": "bfloat16"}, tenths / 10) for _ in range(2))
+        cut += again.remembered and {candidate.execution.threads for candidate in first.candidates} == {2}
+        longer = choose(Hindered(), {"precision": "bfloat16"}, 1000.0)
+        assert {candidate.execution.threads for candidate in longer.candidates} == {1, 2}
+        for file in cache.iterdir():
+            file.unlink()
+    assert cut, "a training as short takes it over all the same"
 
 
 def test_a_short_training_is_not_held_up() -> None:

@@ -11,6 +11,7 @@ from lamina.descent import descend
 from lamina.errors import TrainingError
 from lamina.evaluation import answered
 from lamina.execution import Execution
+from lamina.inspection import Inspected
 from lamina.memory import in_pieces, ran_out
 from lamina.plan import Plan
 from lamina.state import State
@@ -61,9 +62,10 @@ class TwoPlayers:
         yield Loss("second", network(**batch.inputs).square().sum(), len(batch))
 
 
-def stepped(task: object, most: int, late: bool = False) -> tuple[State, Greedy]:
+def stepped(task: object, most: int, late: bool = False, inspected: Inspected | None = None) -> tuple[State, Greedy]:
     network = Greedy(most, late)
     state = State(network, Plan(optimizer="sgd", momentum=0.0, batch_size=13), numbered(13))
+    state.inspected = inspected
     batch = Batch({"x": torch.randn(13, 4, generator=torch.Generator().manual_seed(2))}, {})
     descend(state, task, batch, 0.1, True)  # type: ignore[arg-type]
     return state, network
@@ -83,6 +85,23 @@ def test_a_step_in_halves_has_the_same_gradient(task: Task, most: int, late: boo
     for name, tensor in whole.network.state_dict().items():
         torch.testing.assert_close(halves.network.state_dict()[name], tensor, msg=name)
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("moment", ["__init__", "end"])
+def test_where_there_is_no_room_to_look_at_a_step_it_is_taken_once(
+    moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking at it needs a copy of the weights, before the step and after it."""
+
+    def no_room(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    whole, _ = stepped(OnePlayer(), 100)
+    monkeypatch.setattr(f"lamina.inspection.Inspection.{moment}", no_room)
+    seen, _ = stepped(OnePlayer(), 100, inspected={})
+    assert (seen.micro_batches, seen.inspected) == (1, {})
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(seen.network.state_dict()[name], tensor)
 
 
 def test_one_example_that_does_not_fit_ends_in_words() -> None:

@@ -46,6 +46,7 @@ def test_cosine_is_half_way_down_in_the_middle() -> None:
         ("epochs", 0), ("budget", 0.0), ("batch_size", 0), ("micro_batches", 0), ("micro_batches", 129), ("lr", 0.0),
         ("lr", math.inf), ("lr", math.nan), ("weight_decay", -1.0), ("momentum", 1.0), ("warmup", 1.1), ("clip", 0.0),
         ("ema", 1.0), ("patience", 0), ("spare", 1.0), ("spare", -0.1),
+        ("seed", -1), ("seed", 2**63), ("budget", math.inf),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_by_name(field: str, value: float) -> None:

@@ -43,6 +43,7 @@ def test_the_best_score_is_judged_by_its_direction() -> None:
     ]
     assert state.stale == 0
     state = fresh(Plan(patience=2))
+    state.epoch = 1
     assert [state.judge(score, "lower") for score in (0.5, 0.6, 0.7)] == [True, False, False]
     assert state.finished()
 

@@ -42,13 +42,15 @@ def lamina_linear(*arguments: Any) -> Tensor:
 
 
 class Own(nn.Module):
-    """A backbone of one's own: it has a width, so the task puts its head on it."""
+    """A backbone of one's own: it has a width, so the task puts its head on it. Two layers share weights, and it has a mask."""
 
     width = 16
 
     def __init__(self) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Linear(3, 16), nn.ReLU())
+        self.body = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
+        self.body[4].weight = self.body[2].weight
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
 
     def forward(self, numbers: Tensor, categories: Tensor) -> Tensor:
         found: Tensor = self.body(numbers)
@@ -114,7 +116,8 @@ def test_a_network_of_ones_own_trains_loads_resumes_and_repeats(tmp_path: Path) 
     [
         ({"lr": -1.0}, "--lr"), ({"plan": {"moment": 0.5}}, 'Did you mean "momentum"'), ({"size": "tny"}, "tiny"),
         ({"network": "mpl"}, 'Did you mean "mlp"'), ({"network": "cnn"}, "takes image inputs"),
-        ({"options": {"nothing": 1}}, "nothing"), ({"valid_share": 0.0}, "shares"),
+        ({"options": {"nothing": 1}}, "nothing"), ({"valid_share": 0.0}, "shares"), ({"dropout": 1.0}, "--dropout"),
+        ({"seed": -1}, "--seed"),
     ],
 )  # fmt: skip
 def test_a_wrong_option_leaves_nothing_behind(tmp_path: Path, wrong: dict[str, Any], pattern: str) -> None:

@@ -7,6 +7,8 @@ import torch
 PHASES = ("data", "forward", "backward", "optimizer", "evaluation", "checkpoints", "other")
 """data: waiting for a batch, moving and augmenting it; forward: the network and its losses; optimizer: the step and the
 averages; checkpoints: writing them and the best weights; other: all between, such as what the caller does with a record."""
+BETWEEN = ("evaluation", "checkpoints", "other")
+"""Those that come between steps, and are read in any case."""
 
 
 class Account:
@@ -43,12 +45,13 @@ class Account:
         self._last = now
 
     def settle(self) -> None:
-        """End a stretch: what no lap covered is divided in the proportion of those that were read."""
+        """End a stretch: what no lap covered was steps, and is divided in the proportion of those that were read."""
         now = time.perf_counter()
-        read = sum(self._stretch.values())
-        factor = (now - self._began) / read if read else 0.0
+        between = sum(self._stretch[phase] for phase in BETWEEN)
+        read = sum(self._stretch.values()) - between
+        factor = (now - self._began - between) / read if read else 0.0
         for phase, seconds in self._stretch.items():
-            self.seconds[phase] += seconds * max(1.0, factor)
+            self.seconds[phase] += seconds * (1.0 if phase in BETWEEN else max(1.0, factor))
             self._stretch[phase] = 0.0
         self._last = self._began = now
 

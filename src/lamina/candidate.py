@@ -84,6 +84,7 @@ class Attempt:
         self.loss, self.gradient = torch.zeros(()), torch.zeros(1)
         self.loss_error, self.gradient_error = 0.0, 0.0
         self.failure = ""
+        self.said = ""  # by whoever failed
 
     def settled(self, batch: Batch) -> bool:
         """Run one forward and backward pass, timed; False, with the reason in ``failure``, when it does not run here.
@@ -101,6 +102,7 @@ class Attempt:
                 raise
             else:
                 self.failure = f"it does not run here ({type(error).__name__})"
+                self.said = next(iter(str(error).strip().splitlines()), "")[:200].rstrip(".")
             self.seconds = []
             return False
         return True

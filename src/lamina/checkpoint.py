@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from lamina.batch import Tensors
 from lamina.data.feed import Feed
 from lamina.errors import RunError
 from lamina.findings import Finding
@@ -98,9 +99,20 @@ def to_bytes(state: State, log_size: int) -> bytes:
         "players": list(state.optimizers), "scale": [state.scale.value, state.scale.unspoilt],
         "log_size": log_size,
     }  # fmt: skip
-    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    data = save(plain, {"state": json.dumps(header), "seal": _UNSEALED})
+    data = save(apart(tensors), {"state": json.dumps(header), "seal": _UNSEALED})
     return data.replace(_UNSEALED.encode(), _seal(data).encode(), 1)
+
+
+def apart(tensors: Tensors) -> Tensors:
+    """The tensors as safetensors takes them: contiguous, and each in memory of its own, tied weights too."""
+    seen: set[int] = set()
+    made: Tensors = {}
+    for name, tensor in tensors.items():
+        own = tensor.detach().contiguous()
+        place = own.untyped_storage().data_ptr()
+        made[name] = own.clone() if place in seen else own
+        seen.add(place)
+    return made
 
 
 def restore(state: State, data: bytes) -> int:

@@ -107,6 +107,8 @@ class Execution:
         for parameter in twin.parameters():
             if id(parameter) not in kept:
                 parameter.data = parameter.data.bfloat16()
+        if self.compiled:  # which copying has lost
+            twin.compile()
         return twin
 
     def collect(self, worker: nn.Module, network: nn.Module) -> None:

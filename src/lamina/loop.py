@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lamina.batch import Batch
 from lamina.by_class import by_class
-from lamina.checkpoint import restore_checkpoint, save_checkpoint
+from lamina.checkpoint import apart, restore_checkpoint, save_checkpoint
 from lamina.data.ahead import ahead
 from lamina.data.feed import Once
 from lamina.data.store import Store
@@ -93,9 +93,9 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
     """Take the steps that are left of this epoch; yield a Step every few of them and after the last."""
     execution, account = state.execution, state.account
     batches = state.batches()
-    left = batches[state.position :]
+    left = [] if state.position and state.t() >= 1 else batches[state.position :]
     state.worker.train()
-    before, since, examples, steepness = dict(state.sums.settle()), time.monotonic(), 0, math.nan
+    before, since, examples, steepness = dict(state.sums.settle()), time.perf_counter(), 0, math.nan
     account.sample(due := (state.step + 1) % LOG_EVERY == 0 or state.position + 1 == len(batches))
     for batch in ahead(
         state.feed, left, pinned=execution.kind == "cuda", apart=execution.kind != "cpu" or store.streamed
@@ -110,7 +110,7 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
         if due or over:
             loss = {player: mean(sums, before.get(player)) for player, sums in state.sums.settle().items()}
             account.settle()
-            seconds = time.monotonic() - since
+            seconds = time.perf_counter() - since
             state.train_seconds += seconds
             if state.epoch == 0:  # nothing was evaluated yet
                 state.reserve = state.evaluated * account.seconds["forward"] / state.examples
@@ -119,7 +119,7 @@ def train_epoch(state: State, task: Task, facts: Facts, store: Store) -> Iterato
                 state.tick(), state.inspected or {}, state.sums.highest, state.norms,
             )  # fmt: skip
             state.sums.highest = None
-            before, since, examples = dict(state.sums.values), time.monotonic(), 0
+            before, since, examples = dict(state.sums.values), time.perf_counter(), 0
         if over:
             return
         account.sample(due := (state.step + 1) % LOG_EVERY == 0 or state.position + 1 == len(batches))
@@ -155,7 +155,7 @@ def close_epoch(
     first = next(iter(metrics))
     best = state.judge(valid[first], metrics[first].better)
     if best:
-        weights = {name: tensor.contiguous() for name, tensor in state.judged.state_dict().items()}
+        weights = apart(state.judged.state_dict())
         run.write("best.safetensors", save(weights, {"epoch": str(state.epoch + 1)}))
     state.account.lap("checkpoints")
     loss = {player: mean(sums) for player, sums in state.sums.settle().items()}

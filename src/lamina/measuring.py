@@ -17,12 +17,13 @@ from torch import nn
 from lamina.batch import Batch
 from lamina.candidate import GRADIENT_TOLERANCE, Attempt, Candidate, Losses
 from lamina.data.remembered import key_of, recall, remember
+from lamina.errors import OptionError
 from lamina.execution import Execution, Precision
 from lamina.layers.winograd import eligible
 from lamina.machine import bfloat16_is_native, cores, identity
 from lamina.memory import halved
 
-RULES = 5  # raised when the choice comes to be made otherwise: what was remembered before is then measured anew
+RULES = 6  # raised when the choice comes to be made otherwise: what was remembered before is then measured anew
 ROUNDS = 3
 SHARE = 0.05  # of the training's time that measuring may take
 STEPS = 40  # that an allowance of time should suffice for
@@ -32,6 +33,7 @@ HOPELESS = 3.0  # times slower than the quickest on a few examples: not measured
 COMPILING = 60.0  # seconds that compiling a network takes, roughly; only a training in whose SHARE they fit is compiled
 FEW = 8  # small steps take the batch's share of one in so many
 LOOK = 10  # small steps that seeing whether a core is busy takes, about
+FIT = 1.5  # times as long a training may be as that for which measuring was cut short, to take over its choice
 STEADY = 1.5  # slowest over quickest round up to which a measurement is worth remembering
 
 
@@ -73,23 +75,26 @@ def choose(
         asked: fields of Execution, or ``micro_batches``, that the user decided.
         seconds: that training will take, where that is known.
         steps: that training will take, otherwise.
+
+    Raises OptionError when the network cannot be run as was asked for.
     """
     long = bool(seconds and _long(seconds))
     key = key_of(identity(start.kind), start.kind, str(network), len(batch), _shapes(batch), asked, long, RULES)
-    known = recall("measured", key)
-    recalled = None if known is None else _choice_of(known)
+    recalled, planned = _recalled(key, seconds, steps * len(batch))
     given = {name: value for name, value in asked.items() if name in asdict(start)}
     start = replace(start, **{"threads": cores() if start.kind == "cpu" else start.threads, **given})
     counts = sorted({1, max(1, cores() // 2), cores()}) if "threads" not in asked and start.kind == "cpu" else []
     usual = start if recalled is None else recalled.execution
     counts = [count for count in counts if count <= usual.threads]
-    if recalled is not None and not _worth_a_look(recalled, seconds, steps * len(batch), len(batch)):
+    if recalled is not None and not _worth_a_look(recalled, planned, len(batch)):
         return recalled
     begun = _unhindered(network, losses, batch, usual, counts) if len(counts) > 1 else usual
     if recalled is not None and begun == usual:
         return recalled
     contest = _Contest(network, losses, batch, replace(start, threads=begun.threads))
     contest.allow(seconds if seconds is not None else steps * contest.step_seconds())
+    if contest.best.failure:
+        raise _refused(contest.best, given)
     if "precision" not in asked:
         contest.vary([{"precision": each} for each in _precisions(start.kind, network)])
     if counts:
@@ -105,8 +110,31 @@ def choose(
         contest.vary([{"compiled": True}])
     choice = contest.choice()
     if contest.steady() and begun == usual:
-        remember("measured", key, {"candidates": [asdict(candidate) for candidate in choice.candidates]})
+        content = {"candidates": [asdict(candidate) for candidate in choice.candidates]}
+        remember("measured", key, content | {"planned": contest.planned if contest.cut else None})
     return choice
+
+
+def _recalled(key: str, seconds: float | None, examples: int) -> tuple[Choice | None, float]:
+    """What an earlier run chose, where it had the time that is due to this one; and how long this one will take, by that."""
+    known = recall("measured", key)
+    if known is None:
+        return None, 0.0
+    candidates = [Candidate(**{**row, "execution": Execution(**row["execution"])}) for row in known["candidates"]]
+    chosen = next(candidate for candidate in candidates if candidate.chosen)
+    planned = examples / chosen.examples_per_s if seconds is None else seconds
+    if known["planned"] is not None and planned > FIT * known["planned"]:
+        return None, planned
+    return Choice(chosen.execution, chosen.micro_batches, candidates, remembered=True), planned
+
+
+def _refused(asked: Attempt, given: dict[str, Any]) -> OptionError:
+    """The error that a network does not run as was asked for."""
+    options = [
+        "--compile" if name == "compiled" else f"--{name} {value}" for name, value in given.items() if name != "kind"
+    ]
+    what = f"this network does not run so: {asked.said or asked.failure}."
+    return OptionError(what, " ".join(options), "Leave it out: the quickest way that runs here is measured.")
 
 
 def _unhindered(network: nn.Module, losses: Losses, batch: Batch, start: Execution, counts: list[int]) -> Execution:
@@ -134,9 +162,8 @@ def _unhindered(network: nn.Module, losses: Losses, batch: Batch, start: Executi
     return begun
 
 
-def _worth_a_look(recalled: Choice, seconds: float | None, examples: int, batch: int) -> bool:
-    """Whether seeing if a core is busy takes less than measuring may, of a training of so many seconds or examples."""
-    planned = examples / recalled.examples_per_s if seconds is None else seconds
+def _worth_a_look(recalled: Choice, planned: float, batch: int) -> bool:
+    """Whether seeing if a core is busy takes less than measuring may, of a training of so many seconds."""
     return LOOK * batch / FEW / recalled.examples_per_s <= SHARE * planned
 
 
@@ -153,6 +180,7 @@ class _Contest:
         self.planned = 0.0
         self.began = self.deadline = time.perf_counter()
         self.noise: float | None = None
+        self.cut = False  # whether for more measuring there was no time
         self._fit()
         if start != self.reference.way:
             self.best = Attempt(start, 1, network, losses)
@@ -175,7 +203,9 @@ class _Contest:
 
     def vary(self, changes: list[dict[str, Any]]) -> None:
         """Measure variants of the best so far beside it, and take the quickest."""
-        variants = [] if time.perf_counter() > self.deadline else [self._variant(change) for change in changes]
+        if late := time.perf_counter() > self.deadline:
+            self.cut = True
+        variants = [] if late else [self._variant(change) for change in changes]
         new = [trial for trial in variants if (trial.way, trial.pieces) != (self.best.way, self.best.pieces)]
         if not new:
             return
@@ -238,6 +268,7 @@ class _Contest:
             if number == 0 and self.reference not in rivals:
                 self.reference.settled(self.batch)
             if time.perf_counter() > self.deadline:
+                self.cut = True
                 break
         for trial in rivals:
             if trial is not self.reference:
@@ -273,10 +304,3 @@ def _long(seconds: float) -> bool:
 
 def _shapes(batch: Batch) -> list[Any]:
     return [[name, list(tensor.shape[1:]), str(tensor.dtype)] for name, tensor in batch.inputs.items()]
-
-
-def _choice_of(known: dict[str, Any]) -> Choice:
-    """A choice as it was remembered."""
-    candidates = [Candidate(**{**row, "execution": Execution(**row["execution"])}) for row in known["candidates"]]
-    chosen = next(candidate for candidate in candidates if candidate.chosen)
-    return Choice(chosen.execution, chosen.micro_batches, candidates, remembered=True)

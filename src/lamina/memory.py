@@ -51,6 +51,16 @@ def release(device: torch.device) -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
+def where_it_fits(work: Callable[[], Result]) -> Result | None:
+    """What ``work`` gives, which can be done without: None where memory runs out."""
+    try:
+        return work()
+    except RuntimeError as error:
+        if not ran_out(error):
+            raise
+        return None
+
+
 def in_pieces(rows: Tensor, size: int, work: Callable[[Tensor], Result], device: torch.device) -> Iterator[Result]:
     """``work`` on ``rows``, ``size`` at a time, in order; where memory runs out, half as many at a time from there on.
 

@@ -49,7 +49,7 @@ class Plan:
     def __post_init__(self) -> None:
         rules = {
             "epochs": (self.epochs >= 1, "at least 1"),
-            "budget": (self.budget is None or self.budget > 0, "more than 0 seconds"),
+            "budget": (self.budget is None or 0 < self.budget < math.inf, "more than 0 seconds"),
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "micro_batches": (1 <= self.micro_batches <= self.batch_size, "from 1 to the batch size"),
             "lr": (self.lr > 0 and math.isfinite(self.lr), "a number above 0"),
@@ -59,6 +59,7 @@ class Plan:
             "clip": (self.clip is None or self.clip > 0, "above 0"),
             "ema": (self.ema is None or 0 < self.ema < 1, "between 0 and 1"),
             "spare": (0 <= self.spare < 1, "from 0 to below 1"),
+            "seed": (0 <= self.seed < 2**63, "from 0 to below 2^63"),
             "patience": (self.patience is None or self.patience >= 1, "at least 1"),
         }
         for name, (holds, rule) in rules.items():

@@ -38,7 +38,7 @@ from lamina.plan import Plan
 from lamina.preflight.preflight import Flight, fly
 from lamina.preflight.trial import Chooser, Trial, fitting, tells_each
 from lamina.recipe import Recipe, changed, with_options
-from lamina.run import Run, aside_of, free_path
+from lamina.run import Run, appear, aside_of, free_path
 from lamina.showing import galleries
 from lamina.tasks.task import Claim, Facts, Task
 from lamina.watch import Watch
@@ -170,7 +170,7 @@ def _placed(run: Run, path: Path, name: str | None) -> Run:
     """The run in its place, or in the next free one of ``name`` where another training was quicker."""
     while True:
         try:
-            return run.appear(path)
+            return appear(run, path)
         except RunError:
             if name is None:
                 raise

@@ -56,19 +56,6 @@ class Run:
         run.write("recipe.json", {"format": FORMAT, **recipe})
         return run
 
-    def appear(self, path: Path) -> "Run":
-        """Rename the directory, which was made aside, to ``path``. Raises RunError when something is there by now."""
-        with suppress(OSError):
-            path.rmdir()  # an empty one, which Windows does not replace
-        try:
-            self.path.rename(path)
-        except OSError:
-            if not path.exists():
-                raise
-            remedy = "Another run took the name; name another directory with --out."
-            raise RunError("something is there already.", str(path), remedy) from None
-        return Run(path)
-
     @classmethod
     def open(cls, path: Path | str) -> "Run":
         """A run that is there. Raises RunError when it is not, or when a newer Lamina made it."""
@@ -247,6 +234,20 @@ def free_path(name: str, root: Path = Path("runs")) -> Path:
     while (root / f"{name}-{number}").exists():
         number += 1
     return root / f"{name}-{number}"
+
+
+def appear(run: Run, path: Path) -> Run:
+    """Rename a run's directory, which was made aside, to ``path``. Raises RunError when something is there by now."""
+    with suppress(OSError):
+        path.rmdir()  # an empty one, which Windows does not replace
+    try:
+        run.path.rename(path)
+    except OSError:
+        if not path.exists():
+            raise
+        remedy = "Another run took the name; name another directory with --out."
+        raise RunError("something is there already.", str(path), remedy) from None
+    return Run(path)
 
 
 def aside_of(path: Path) -> Path:

@@ -21,6 +21,7 @@ from lamina.data.feed import Feed
 from lamina.data.sparing import sparing
 from lamina.execution import Execution
 from lamina.inspection import Inspected, Inspection, inspectable
+from lamina.memory import where_it_fits
 from lamina.plan import Plan
 
 LARGEST_SCALE = 2.0**16  # of float16 losses, to begin with
@@ -58,6 +59,7 @@ class State:
         self.inspected: Inspected | None = None  # what a step did to each layer; None where nobody asks
         self.norms: dict[str, float] = {}  # likewise, how far its batch lay from the running statistics
         self._inspectable = inspectable(network)
+        self._infinite = {name for name, buffer in network.named_buffers() if not _is_finite(buffer)}  # such as masks
         self.told: Tensor | None = None  # each example's loss in the last step, where the task says it
         self.carried: Tensors = {}  # what the network remembers of the batch before
         self._generator: torch.Generator | None = None
@@ -71,7 +73,10 @@ class State:
         return min(1.0, max(spent, (self.tick() + self.reserve) / self.plan.budget))
 
     def finished(self) -> bool:
-        """Whether the budget is spent, or the validation score has not improved for too long."""
+        """Whether the budget is spent, or the validation score has not improved for too long; never within an epoch, which is
+        to be scored, and never before the first."""
+        if self.epoch == 0 or self.position:
+            return False
         return self.t() >= 1 or (self.plan.patience is not None and self.stale >= self.plan.patience)
 
     def tick(self) -> float:
@@ -155,10 +160,11 @@ class State:
                 torch._foreach_mul_(gradients, factor)
             for group in optimizer.param_groups:
                 group["lr"] = lr * group.get("lr_factor", 1.0)
-            inspection = None if self.inspected is None else Inspection(self._weights_of(optimizer))
+            wanted = self.inspected is not None
+            inspection = where_it_fits(lambda: Inspection(self._weights_of(optimizer))) if wanted else None
             optimizer.step()
             if inspection is not None and self.inspected is not None:
-                self.inspected |= inspection.end()
+                self.inspected |= where_it_fits(inspection.end) or {}
             self.execution.hand_out(self.network, self.worker)
         self.forget()
         return norm
@@ -175,11 +181,13 @@ class State:
 
     def finite(self) -> bool:
         """Whether training can go on from here: one number that is not finite spoils all that come after."""
-        averaged = [] if self.average is None else list(self.average.state_dict().values())
-        tensors = [*self.network.state_dict().values(), *averaged]
+        networks = [self.network] if self.average is None else [self.network, self.average]
         numbers = [number for pair in self.sums.settle().values() for number in pair]
         return all(map(math.isfinite, numbers)) and all(
-            bool(tensor.isfinite().all()) for tensor in tensors if tensor.is_floating_point()
+            _is_finite(tensor)
+            for network in networks
+            for name, tensor in network.state_dict().items()
+            if name not in self._infinite
         )
 
     @property
@@ -244,6 +252,10 @@ class LossScale:
         elif self.unspoilt % GROWTH == 0:
             self.value *= 2
         return sound
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
 
 
 def average(averaged: nn.Module, network: nn.Module, decay: float) -> None:

@@ -126,6 +126,8 @@ def train(
     ways = {"precision": precision, "threads": threads} | (execution or {})
     ways = {name: value for name, value in ways.items() if value is not None}
     with_fields(Execution(), ways)
+    if dropout is not None and not 0 <= dropout < 1:
+        raise OptionError(f"{dropout} was given; it must be from 0 to below 1.", "--dropout", "Change it.")
     if own is None and size not in (None, *find.network(name).SIZES):
         raise unknown(f"size of {name}", str(size), find.network(name).SIZES)
     recipe = Recipe(

@@ -96,6 +96,16 @@ def test_an_order_is_recalled_whatever_was_heard_since() -> None:
     assert not torch.equal(shown(feed, 1), expected)
 
 
+def test_where_half_of_the_losses_are_alike_none_is_spared_and_the_order_is_recalled() -> None:
+    feed, other = taught(), Sparing(ROWS, gather, 0.5)
+    feed.heed(ROWS, torch.arange(101).clamp_min(60) - 60.0)  # learned to the last bit, most of them
+    feed.turn(0.1)
+    expected = shown(feed, 1)
+    assert len(set(expected.tolist())) == 101
+    other.recall({name: tensor.clone() for name, tensor in feed.remembered().items()})
+    assert torch.equal(shown(other, 1), expected)
+
+
 class Told:
     """A task whose losses are told."""
 

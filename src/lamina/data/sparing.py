@@ -65,9 +65,10 @@ class Sparing(Shuffled):
         self._settle()
         losses = self._losses[self.rows]
         self._showings.fill_(1.0)
-        self._spares = t < LAST and bool(losses.isfinite().all())
+        easy = losses < losses.median()  # none, where half of them are alike
+        self._spares = t < LAST and bool(losses.isfinite().all()) and bool(easy.any())
         if self._spares:
-            showings = torch.where(losses < losses.median(), 1 - self.share, 1.0).double()
+            showings = torch.where(easy, 1 - self.share, 1.0).double()
             self._showings[self.rows] = (showings * (len(self) / showings.sum())).float()
 
     def remembered(self) -> Tensors:
