@@ -1,6 +1,7 @@
 """Every block of code in the README and in docs/ is run: Python as it stands, commands as far as their options.
 
-Each page runs in a folder of its own, with small data under the names that the pages use: ``flowers/`` (class folders),
+Each page runs in a folder of its own, with small data under the names that the pages use: ``flowers/`` (class folders;
+others in ``more-flowers/``),
 ``houses.csv`` (a column ``price``), ``book.txt``, ``shapes/`` (images with boxes), ``tones/``
 (recordings with transcripts) and ``new/`` (photos without a class). A Python block that begins with ``# name.py`` is saved
 under that name, and not run.
@@ -58,8 +59,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     digits = load_digits()
     names = ["daisy", "rose", "tulip"]
     for label, name in enumerate(names):
-        for number, pixels in enumerate(digits.images[digits.target == label][:30]):
-            file = tmp_path / "flowers" / name / f"{number}.png"
+        for number, pixels in enumerate(digits.images[digits.target == label][:34]):
+            file = tmp_path / ("flowers" if number < 30 else "more-flowers") / name / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(png((pixels[:, :, None] * (255 / 16)).round().astype(np.uint8)))
     (tmp_path / "new").mkdir()

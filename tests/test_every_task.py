@@ -123,6 +123,15 @@ def test_predict_gives_what_evaluate_scored(trained: Trained) -> None:
 
 
 @every_task
+def test_what_training_knew_is_found_among_other_examples(trained: Trained) -> None:
+    learned = trained.data.part != "test"
+    known = np.isin(trained.data.digests, trained.data.digests[learned])
+    result = trained.model.evaluate(trained.model.recipe.source)
+    assert result["without_leaks"].get("left_out", known.sum()) == known.sum()
+    assert f"{known.sum():,} " in result["verdict"]
+
+
+@every_task
 def test_every_example_is_evaluated_exactly_once(trained: Trained) -> None:
     model = trained.model
     rows = trained.store.rows_of(trained.data, "test")

@@ -22,9 +22,11 @@ def test_scores_are_told_without_the_examples_that_leaked() -> None:
     assert clean["left_out"] == 30
     assert clean["scores"]["accuracy"]["value"] == pytest.approx(30 / 70)
     assert clean["scores"]["accuracy"]["low"] < 30 / 70 < clean["scores"]["accuracy"]["high"]
-    assert "Without the 30 test examples" in said
+    assert "Without the 30 examples" in said
     assert prove.without_leaks(metrics, {"accuracy": right}, leaked & False) == ({}, "")
-    assert prove.without_leaks(metrics, {"accuracy": right}, leaked | True) == ({}, "")
+    clean, said = prove.without_leaks(metrics, {"accuracy": right}, leaked | True)
+    assert clean == {}
+    assert "100 of these 100 examples" in said
 
 
 def test_a_run_proves_what_is_left_when_leaks_are_left_out(tmp_path: Path) -> None:
@@ -42,7 +44,7 @@ def test_a_run_proves_what_is_left_when_leaks_are_left_out(tmp_path: Path) -> No
     proof = model.run.read("evaluation/test.json")
     assert proof["without_leaks"]["left_out"] == 40
     assert set(proof["without_leaks"]["scores"]) == set(proof["scores"])
-    assert "Without the 40 test examples" in proof["verdict"]
+    assert "Without the 40 examples" in proof["verdict"]
 
 
 def test_a_temperature_is_settled_once_however_often_a_run_is_proved(tmp_path: Path) -> None:

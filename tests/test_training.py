@@ -81,6 +81,22 @@ def test_data_in_memory(kind: str, tmp_path: Path) -> None:
         for refused in (lamina.repeat, lamina.resume):
             with pytest.raises(RunError, match="in memory"):
                 refused(model.path)
+        with pytest.raises(RunError, match=r"in memory.*model\.scores"):
+            model.evaluate()
+
+
+def test_examples_that_training_knew_are_not_taken_for_new_ones(tmp_path: Path) -> None:
+    model = lamina.train(FRAME, target="answer", size="tiny", out=tmp_path / "run", **QUICK)
+    tested = model.run.read("evaluation/test.json")["examples"]
+    some = model.evaluate(FRAME, "answer")
+    assert some["without_leaks"]["left_out"] == len(FRAME) - tested
+    assert f"Without the {len(FRAME) - tested} examples" in some["verdict"]
+    new = FRAME.with_columns(a=pl.col("a") + 0.00001)
+    assert model.evaluate(new, "answer")["without_leaks"] == {}
+    both = pl.concat([new.head(1), FRAME]).filter(pl.int_range(pl.len()) < 20)
+    assert model.evaluate(both, "answer")["examples"] == 20
+    (model.path / "learned.bin").unlink()  # of an earlier version
+    assert model.evaluate(FRAME, "answer")["without_leaks"] == {}
 
 
 def test_a_task_in_a_file_trains_loads_and_resumes(tmp_path: Path) -> None:

@@ -105,12 +105,17 @@ class Model:
     def evaluate(self, data: Any = None, target: str | None = None, report: Report | None = None) -> dict[str, Any]:
         """Scores with intervals on the run's own test part, or on other labelled data.
 
-        Each reading of the test part is counted in the run. The result is also written into the run's ``evaluation/``.
+        Each reading of the test part is counted in the run. The result is also written into the run's ``evaluation/``. Of other
+        data, those examples that took part in training are found, and the verdict says what the others score.
 
         Returns:
             ``examples``, ``scores`` (metric -> value, low, high, better), ``baselines``, ``verdict``, ``exhibits``.
         """
         if data is None:
+            if self.recipe.source.where is None:
+                what = "the run was trained on data in memory: its test part is not at hand."
+                remedy = "What it scored there is in model.scores; to score other labelled data, pass them."
+                raise RunError(what, str(self.path), remedy)
             examples, store = open_data(self.recipe, self.facts, report)
             return self.prove(examples, store, "test", self.run.count_test_read("evaluate"))
         source = data if isinstance(data, Source) else Source(data, target or self.recipe.source.target)

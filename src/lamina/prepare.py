@@ -38,7 +38,7 @@ from lamina.plan import Plan
 from lamina.preflight.preflight import Flight, fly
 from lamina.preflight.trial import Chooser, Trial, fitting, tells_each
 from lamina.recipe import Recipe, changed, with_options
-from lamina.run import Run, appear, aside_of, free_path
+from lamina.run import LEARNED, Run, appear, aside_of, free_path
 from lamina.showing import galleries
 from lamina.tasks.task import Claim, Facts, Task
 from lamina.watch import Watch
@@ -154,6 +154,7 @@ def prepare(
             run.log(note)
         for finding in findings:
             run.log(finding)
+        run.write(LEARNED, np.unique(data.digests[np.isin(data.part, ("train", "valid"))]).astype("<u8").tobytes())
         run.write("preflight.json", flight.to_json())
         run.write("audit.json", {"exhibits": [to_json(one) for one in galleries(recipe.task, facts, data, findings)]})
         for note in start + flight.notes + _describe(recipe, run.read("layers.json")["parameters"], choice):

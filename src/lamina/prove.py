@@ -23,7 +23,7 @@ from lamina.exhibits import Exhibit, Gallery, to_json
 from lamina.metrics.metric import Metric, Score, scores
 from lamina.metrics.paired import LEVEL, paired
 from lamina.rivals import known_to, observed
-from lamina.run import Run
+from lamina.run import LEARNED, Run
 from lamina.tasks.task import Facts, Judged, Task
 from lamina.writing import number
 
@@ -72,7 +72,7 @@ def prove(
     part = ""
     if len(seen) < len(known):
         part = f" The baselines learned from {100 * len(seen) / len(known):.1f} % of the training examples."
-    leaked = _leaked(run, examples) if name == "test" else np.zeros(len(examples), dtype=bool)
+    leaked = _leaked(run, examples) if name == "test" else _learned_from(run, data.digests[examples])
     clean, in_words = without_leaks(metrics, found.rows, leaked, groups)
     judged_data = data.take(examples)
     by, cut = slices.sliced(metrics, found.rows, judged_data, found.targets, facts, groups)
@@ -141,7 +141,7 @@ def verdict(
 def without_leaks(
     metrics: dict[str, Metric], rows: dict[str, Tensor], leaked: np.ndarray, groups: np.ndarray | None = None
 ) -> tuple[dict[str, Any], str]:
-    """The scores of those examples that are not in the training part as well, and a sentence; nothing where none is.
+    """The scores of those examples that took no part in training, and a sentence; nothing where all are such.
 
     Args:
         metrics: by name.
@@ -150,13 +150,18 @@ def without_leaks(
         groups: (examples,).
     """
     count = int(leaked.sum())
-    if count == 0 or count > len(leaked) - 2:
+    if count == 0:
         return {}, ""
+    if count > len(leaked) - 2:
+        return {}, (
+            f" But {count:,} of these {len(leaked):,} examples have a copy in the training or validation part: the score says "
+            "nothing of new ones."
+        )
     kept = {name: observed[torch.from_numpy(~leaked)] for name, observed in rows.items()}
     clean = scores(metrics, kept, groups=None if groups is None else groups[~leaked])
     name, score = next(iter(clean.items()))
     said = (
-        f" Without the {count:,} test examples that have a copy in the training or validation part, "
+        f" Without the {count:,} examples that have a copy in the training or validation part, "
         f"{name.replace('_', ' ')} is {number(score.value)} ({number(score.low)} to {number(score.high)})."
     )
     return {"left_out": count, "scores": {key: value.to_json() for key, value in clean.items()}}, said
@@ -189,6 +194,13 @@ def _leaked(run: Run, examples: np.ndarray) -> np.ndarray:
     ]
     found: np.ndarray = np.isin(examples, np.array([row for rows in named for row in rows], dtype=np.int64))
     return found
+
+
+def _learned_from(run: Run, digests: np.ndarray) -> np.ndarray:
+    """(examples,) bool: which of these have a copy in the run's training or validation part."""
+    if not run.has(LEARNED):  # an earlier version's
+        return np.zeros(len(digests), dtype=bool)
+    return np.isin(digests, np.frombuffer((run.path / LEARNED).read_bytes(), "<u8"))
 
 
 def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found: Evaluation) -> list[Exhibit]:

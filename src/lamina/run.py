@@ -5,6 +5,7 @@ live object. This module is the only reader and writer of its files.
     facts.json           what the training part taught: classes, columns, means
     settled.json         what the validation part decided after training, where the task has such things
     environment.json     versions, machine, command, date
+    learned.bin          digests of the examples of the training and validation part, 8 bytes each
     layers.json          the network's layers: name, type, output shape, parameters, FLOPs per example
     log.jsonl            one JSON object a line: {"kind": "note" | "finding" | "step" | "epoch" | "end", ...}
     best.safetensors     the weights with the best validation score
@@ -36,6 +37,7 @@ from lamina.findings import Finding
 from lamina.records import Epoch, Step
 from lamina.writing import number
 
+LEARNED = "learned.bin"
 FORMAT = 2
 """Version of the layout above; a reader refuses a newer one and reads every older one."""
 ABANDONED = 3600.0  # seconds after which a run that is still being made aside is taken for abandoned: it takes a few

@@ -148,7 +148,8 @@ def _side(metric: Metric, rows: Tensor, inside: np.ndarray, groups: np.ndarray |
         return value, adjusted * (1 - adjusted) / (len(own) + 4)
     sets = next(resampling(len(own), 0, None if groups is None else groups[inside]))[:SETS]
     sampled = metric.values(own, sets)
-    return value, float(sampled[~torch.isnan(sampled)].var())
+    known = sampled[~torch.isnan(sampled)]
+    return value, float(known.var()) if len(known) > 1 else math.nan
 
 
 def _cuts(data: Data, targets: Tensors, facts: dict[str, Any]) -> Iterator[Cut]:
