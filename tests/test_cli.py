@@ -119,6 +119,7 @@ def test_help_loads_nothing_heavy() -> None:
         (["train", "--resume", "nowhere"], 4, "no such run"),
         (["train", "--resume", "x", "--network", "cnn"], 2, "--network cannot be given with --resume"),
         (["train", "--resume", "x", "--dropout", "0"], 2, "--dropout cannot be given with --resume"),
+        (["train", "--recipe", "x", "--test-share", "0.15"], 2, "--test-share cannot be given with --recipe"),
         (["train", "--recipe", "x", "--epochs", "2"], 2, "--epochs cannot be given with --recipe"),
         (["predict", "nowhere", "x"], 4, "no such run"),
         (["evaluate", "nowhere"], 4, "no such run"),

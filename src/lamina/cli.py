@@ -33,8 +33,10 @@ from lamina.options import (
     Size,
     Target,
     TaskName,
+    TestShare,
     Threads,
     Time,
+    ValidShare,
     Version,
     corrected,
     seconds_of,
@@ -104,8 +106,8 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME-N otherwise.")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Continue a stopped run, to the bit.")] = None,
     recipe: Annotated[Path | None, typer.Option(metavar="RUN", help="Train again by the recipe of a run.")] = None,
-    valid_share: Annotated[float, typer.Option(help="Validation part, where the data have none.")] = 0.15,
-    test_share: Annotated[float, typer.Option(help="Test part, where the data have none.")] = 0.15,
+    valid_share: ValidShare = None,
+    test_share: TestShare = None,
     device: Device = None,
     precision: Precision = None,
     threads: Threads = None,
@@ -128,7 +130,9 @@ def train(
     from lamina.terminal import watching
 
     began = time.monotonic()
-    decided = plan | {
+    given = {"valid_share": valid_share, "test_share": test_share}
+    shares: dict[str, Any] = {name: share for name, share in given.items() if share is not None}
+    decided = plan | shares | {
         "task": task, "target": target, "group": group, "time": time_column, "set": settings, "network": network,
         "size": size, "dropout": dropout, "weights": weights, "device": device, "precision": precision, "threads": threads,
         "layout": layout, "convolutions": convolutions, "compile": compiled, "fix": fix,
@@ -146,9 +150,8 @@ def train(
             model = training.train(
                 data, task=task, target=target, group=group, time_column=time_column, options=settings_of(settings),
                 network=network, size=size, dropout=dropout, weights=weights, plan=plan, seed=plan.get("seed", 0),
-                valid_share=valid_share, test_share=test_share, device=device, precision=precision, threads=threads,
-                execution={"layout": layout, "convolutions": convolutions, "compiled": compiled},
-                accept=accept or (), fix=fix or (), out=out, watch=watch,
+                device=device, precision=precision, threads=threads, accept=accept or (), fix=fix or (), out=out, watch=watch,
+                execution={"layout": layout, "convolutions": convolutions, "compiled": compiled}, **shares,
             )  # fmt: skip
         if seeds > 1:
             spread(model, seeds, data=data, watch=watch)
@@ -360,7 +363,7 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="The run's directory; runs/NAME-N otherwise.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train on a small real data set that an installed library ships, from start to report. It is left beside the run.
+    """Train on a small data set, real where an installed library ships one, from start to report. It is left beside the run.
 
     Example: lamina demo tabular_regression
     """

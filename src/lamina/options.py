@@ -30,6 +30,8 @@ MaybeData = Annotated[str | None, typer.Argument(metavar="DATA", help="A folder 
 Target = Annotated[str | None, typer.Option(help="The column that holds the answer, for a table.")]
 Group = Annotated[str | None, typer.Option(help="A column whose equal values stay on one side of the split.")]
 Time = Annotated[str | None, typer.Option("--time", help="A column in whose order the data are split.")]
+ValidShare = Annotated[float | None, typer.Option(help="Validation part, where the data have none; 0.15 otherwise.")]
+TestShare = Annotated[float | None, typer.Option(help="Test part, where the data have none; 0.15 otherwise.")]
 TaskName = Annotated[
     str | None, typer.Option("--task", help="Its name, or a file that defines one; see `lamina tasks`.")
 ]

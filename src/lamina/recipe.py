@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import lamina
 from lamina import find
 from lamina.data.data import Source
+from lamina.data.split import SHARE
 from lamina.errors import OptionError, RunError, unknown
 from lamina.execution import Execution
 from lamina.plan import Plan
@@ -27,8 +28,8 @@ class Recipe:
     dropout: float | None
     plan: Plan
     execution: Execution
-    valid_share: float = 0.15
-    test_share: float = 0.15
+    valid_share: float = SHARE
+    test_share: float = SHARE
     fingerprint: str = ""
     """Of the data; another one means that they have changed."""
     accept: tuple[str, ...] = ()

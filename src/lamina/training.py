@@ -20,6 +20,7 @@ from lamina.checkpoint import remind
 from lamina.data.data import Source
 from lamina.data.feed import Once
 from lamina.data.sparing import sparing
+from lamina.data.split import SHARE
 from lamina.errors import OptionError, RunError, TrainingError, unknown
 from lamina.evaluation import evaluate
 from lamina.execution import Device, Execution, Precision, available, default_device
@@ -61,8 +62,8 @@ def train(
     lr: float | None = None,
     seed: int = 0,
     plan: dict[str, Any] | None = None,
-    valid_share: float = 0.15,
-    test_share: float = 0.15,
+    valid_share: float = SHARE,
+    test_share: float = SHARE,
     device: Device | None = None,
     precision: Precision | None = None,
     threads: int | None = None,
@@ -205,8 +206,8 @@ def check(
     time_column: str | None = None,
     options: dict[str, Any] | None = None,
     seed: int = 0,
-    valid_share: float = 0.15,
-    test_share: float = 0.15,
+    valid_share: float = SHARE,
+    test_share: float = SHARE,
     watch: Watch | None = None,
 ) -> list[Finding]:
     """Read, split and audit data without training; all that was found. Arguments as those of ``train``."""

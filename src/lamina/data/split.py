@@ -14,6 +14,8 @@ from lamina.data.parts import listed
 from lamina.errors import DataError, OptionError
 from lamina.findings import Finding
 
+SHARE = 0.15
+"""Of the examples that are carved, for each of the other two parts."""
 FEWEST = 10
 """Examples below which nothing can be learned and measured."""
 MOST = {"valid": 5_000, "test": 10_000}
@@ -21,7 +23,7 @@ MOST = {"valid": 5_000, "test": 10_000}
 _BINS = 10
 
 
-def complete(data: Data, seed: int, valid_share: float = 0.15, test_share: float = 0.15) -> Data:
+def complete(data: Data, seed: int, valid_share: float = SHARE, test_share: float = SHARE) -> Data:
     """Give every example a part.
 
     A part that is carved is stratified by class (by quantile, for numbers); examples with equal content stay together,
