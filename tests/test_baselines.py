@@ -186,3 +186,18 @@ def test_the_arrays_given_are_left_alone() -> None:
     gradient_boosting(known, {"label": label}, known, THREE)
     linear(known, {"label": label}, known, THREE)
     assert all(np.array_equal(before[name], known[name]) for name in known)
+
+
+@pytest.mark.parametrize("different", [1, 2, 6])
+def test_usual_boxes_are_those_there_are(different: int) -> None:
+    """Fewer different ones than are looked for: a camera that does not move sees the same things in each picture."""
+    images = 30
+    corners = np.array([[5 * number, 2, 5 * number + 4, 8] for number in range(different)], np.float32)
+    boxes = np.zeros((images, 1, 6), np.float32)
+    boxes[:, 0, :4] = corners[np.arange(images) % different]
+    known = {"boxes": boxes, "boxes_lengths": np.ones(images, np.int64)}
+    sizes = {"size": np.full((images, 2), 40.0)}
+    found = baselines.usual_boxes(sizes, known, sizes, {"classes": ["thing"]})
+    assert found.shape == (images, different, 6)
+    assert sorted(found[0, :, 0].round().tolist()) == corners[:, 0].tolist()
+    assert float(found[0, :, 4].sum()) == pytest.approx(1)

@@ -93,3 +93,22 @@ def test_whole_numbers_are_values_and_numbers_of_their_own_no_slices() -> None:
     raws = pl.DataFrame({"id": range(EXAMPLES), "rooms": source.integers(1, 5, EXAMPLES).astype(np.float64)})
     names = {cut.name for cut in found(source.random(EXAMPLES) < 0.8, raws, source.integers(0, 2, EXAMPLES))}
     assert names == {"class a", "class b", "rooms = 1", "rooms = 2", "rooms = 3", "rooms = 4"}
+
+
+def test_of_many_examples_as_many_sets_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.rand(500, 1, generator=torch.Generator().manual_seed(0)).double()
+    inside = np.arange(500) < 400
+    whole = slices._side(RMSE(1.0), rows, inside, None)
+    monkeypatch.setattr("lamina.metrics.metric._CHUNK", 400 * 3)  # three sets fit into memory at once
+    assert slices._side(RMSE(1.0), rows, inside, None) == pytest.approx(whole)
+
+
+def test_the_bytes_of_a_name_are_no_amount() -> None:
+    targets = {
+        "speaker": torch.zeros(400, 6, dtype=torch.uint8), "speaker_lengths": torch.arange(400) % 7,
+        "transcript": torch.zeros(400, 6, dtype=torch.int32), "transcript_lengths": torch.arange(400) % 5,
+    }  # fmt: skip
+    data = data_of(np.zeros(400), np.array(["one"] * 400, dtype=object))
+    names = {name for name, _ in slices._cuts(data, targets, {})}
+    assert any("number of transcript" in name for name in names)
+    assert not any("speaker" in name for name in names)

@@ -72,7 +72,9 @@ def prove(
     part = ""
     if len(seen) < len(known):
         part = f" The baselines learned from {100 * len(seen) / len(known):.1f} % of the training examples."
-    leaked = _leaked(run, examples) if name == "test" else _learned_from(run, data.digests[examples])
+    leaked = _learned_from(run, data.digests[examples])
+    if name == "test":
+        leaked |= _leaked(run, examples)
     clean, in_words = without_leaks(metrics, found.rows, leaked, groups)
     judged_data = data.take(examples)
     by, cut = slices.sliced(metrics, found.rows, judged_data, found.targets, facts, groups)
@@ -155,7 +157,7 @@ def without_leaks(
     if count > len(leaked) - 2:
         return {}, (
             f" But {count:,} of these {len(leaked):,} examples have a copy in the training or validation part: the score says "
-            "nothing of new ones."
+            "little of new ones."
         )
     kept = {name: observed[torch.from_numpy(~leaked)] for name, observed in rows.items()}
     clean = scores(metrics, kept, groups=None if groups is None else groups[~leaked])

@@ -7,6 +7,7 @@ seeds is that of the training; the two add up.
 
 import statistics
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,14 @@ def spread(
     if seeds < 2:
         raise OptionError(f"{seeds} was given; it must be at least 2.", "--seeds", "A spread needs two trainings.")
     watch = watch or Quiet()
-    first = run if isinstance(run, Model) else load(run, network)
+    first = run if isinstance(run, Model) else load(run, deepcopy(network))  # loading gives it the weights of the run
     models = [first]
     for place in range(1, seeds):
         seed = first.recipe.plan.seed + place
         path = first.path.with_name(f"{first.path.name}-seed-{seed}")
         watch.say(f"Training {place + 1} of {seeds}, with seed {seed}, in {path}.")
         if (path / "evaluation" / "test.json").is_file():
-            models.append(load(path, network))
+            models.append(_of_one_recipe(load(path, deepcopy(network)), first))
         else:
             models.append(repeat(first.path, data, network=deepcopy(network), seed=seed, out=path, watch=watch))
     found: dict[str, Any] = {
@@ -62,6 +63,23 @@ def spread(
     first.run.write("seeds.json", found)
     first.report()
     return found
+
+
+def _of_one_recipe(model: Model, first: Model) -> Model:
+    """A model that was trained before. Raises OptionError where its recipe is another one."""
+    one, other = (
+        replace(
+            recipe, plan=replace(recipe.plan, seed=0), execution=first.recipe.execution, split_seed=recipe.splits_by
+        )
+        for recipe in (model.recipe, first.recipe)
+    )
+    if one.to_json() != other.to_json():
+        raise OptionError(
+            f"the run is there already, and of another recipe than {first.path}.",
+            str(model.path),
+            "Remove or rename it.",
+        )
+    return model
 
 
 def _spread(values: list[float | None]) -> dict[str, Any]:

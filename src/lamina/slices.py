@@ -146,8 +146,14 @@ def _side(metric: Metric, rows: Tensor, inside: np.ndarray, groups: np.ndarray |
     if metric.share and own.shape[1] == 1 and groups is None:
         adjusted = (value * len(own) + 2) / (len(own) + 4)
         return value, adjusted * (1 - adjusted) / (len(own) + 4)
-    sets = next(resampling(len(own), 0, None if groups is None else groups[inside]))[:SETS]
-    sampled = metric.values(own, sets)
+    pieces: list[Tensor] = []
+    for sets in resampling(
+        len(own), 0, None if groups is None else groups[inside]
+    ):  # of many examples, few sets at a time
+        pieces.append(metric.values(own, sets[: SETS - sum(map(len, pieces))]))
+        if sum(map(len, pieces)) >= SETS:
+            break
+    sampled = torch.cat(pieces)
     known = sampled[~torch.isnan(sampled)]
     return value, float(known.var()) if len(known) > 1 else math.nan
 
@@ -165,7 +171,10 @@ def _cuts(data: Data, targets: Tensors, facts: dict[str, Any]) -> Iterator[Cut]:
         for group in np.unique(groups):
             yield f"group {group}", groups == group
     for name, lengths in targets.items():
-        if name.endswith("_lengths") and lengths.ndim == 1:
+        counted = targets.get(name.removesuffix("_lengths"))
+        if (
+            name.endswith("_lengths") and lengths.ndim == 1 and (counted is None or counted.dtype != torch.uint8)
+        ):  # no name
             yield from _quarters(f"number of {name.removesuffix('_lengths')}", lengths.numpy())
     if isinstance(data.raws, pl.DataFrame):
         for column in data.raws.get_columns():

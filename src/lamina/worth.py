@@ -14,7 +14,7 @@ from lamina.data.store import Store
 from lamina.exhibits import Exhibit, Gallery, Rows
 from lamina.layers import players
 from lamina.layers.players import Players
-from lamina.metrics.generation import nearest
+from lamina.metrics.generation import drawn, nearest
 from lamina.metrics.metric import wilson
 from lamina.writing import number
 
@@ -113,7 +113,7 @@ def _nearest(network: Players, store: Store, train: Tensor, rows: Tensor, facts:
     own = _seen(network, torch.from_numpy(made))
     places = nearest(own, features)
     apart = (own - features[places]).norm(dim=1)
-    real = _seen(network, store.batch(rows[:200]).inputs["image"]) if len(rows) else own
+    real = _seen(network, store.batch(rows[drawn(len(rows), 200)]).inputs["image"]) if len(rows) else own
     usual = float((real - features[nearest(real, features)]).norm(dim=1).median())
     copies = store.batch(known[torch.from_numpy(places)]).inputs["image"].cpu().numpy()
     items = [

@@ -85,6 +85,18 @@ def test_precision_and_recall_tell_bad_pictures_from_missing_ones() -> None:
     assert value("distribution_precision", spread, both) < 0.3
 
 
+def test_the_order_of_the_real_pictures_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come class by class, and only some of very many are compared."""
+    monkeypatch.setattr(generation, "MANIFOLD", 300)
+    monkeypatch.setattr(generation, "KERNEL", 300)
+    real = torch.cat([cloud(300, seed, 12.0 * seed) for seed in range(3)])
+    made = torch.cat([cloud(300, 3 + seed, 12.0 * seed) for seed in range(3)])
+    made = made[torch.randperm(900, generator=torch.Generator().manual_seed(1))]
+    assert value("distribution_precision", made, real) > 0.7
+    assert value("distribution_recall", made, real) > 0.7
+    assert value("kernel_distance", made, real) < 0.05 * value("kernel_distance", made, real[:300].repeat(3, 1))
+
+
 def test_recognised_is_the_share_of_those_that_were_and_without_classes_it_is_not_there() -> None:
     metric = generation.Recognised(WIDTH)
     said = outputs(cloud(4, 0), cloud(4, 1))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lamina.metrics import metric as module
-from lamina.metrics.classification import AUROC, Accuracy, LogLoss, classification
+from lamina.metrics.classification import AUROC, Accuracy, CalibrationError, LogLoss, classification
 from lamina.metrics.metric import FEWEST_GROUPS, RESAMPLES, resampling, score, scores, wilson
 from lamina.metrics.regression import RMSE
 
@@ -61,6 +61,28 @@ def test_of_few_groups_examples_are_drawn() -> None:
     for count in (1, 3, FEWEST_GROUPS - 1):
         assert score(LogLoss(), rows, groups=np.arange(60) % count) == score(LogLoss(), rows)
     assert score(LogLoss(), rows, groups=np.arange(60) % FEWEST_GROUPS) != score(LogLoss(), rows)
+
+
+def test_a_rate_of_errors_may_be_above_one() -> None:
+    class Rate(Accuracy):
+        better = "lower"
+
+    for rows in (torch.full((1, 1), 3.0), torch.full((20, 1), 2.0)):
+        found = score(Rate(), rows.double())
+        assert found.value == rows[0, 0]
+        assert np.isnan(found.low)
+
+
+def test_the_interval_of_a_sum_of_lengths_is_not_moved_up() -> None:
+    generator = torch.Generator().manual_seed(0)
+    metric, found = CalibrationError(), []
+    for _ in range(20):
+        logits = torch.randn(400, 2, generator=generator)
+        label = (torch.rand(400, generator=generator) < logits.softmax(1)[:, 1]).long()  # calibrated
+        found.append(score(metric, metric.observe(logits, {"label": label})))
+    assert all(0 <= one.low <= one.value <= one.high for one in found)
+    apart = [(one.high - one.value) - (one.value - one.low) for one in found if one.low > 0]
+    assert abs(np.mean(apart)) < 0.3 * np.mean([one.high - one.low for one in found])
 
 
 def test_a_single_example_has_no_interval() -> None:

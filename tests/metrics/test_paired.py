@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lamina.metrics.classification import AUROC, Accuracy, LogLoss, classification
-from lamina.metrics.paired import LEVEL, differences, holm, mcnemar, paired
+from lamina.metrics.paired import LEVEL, differences, exchanged, holm, mcnemar, paired
 from lamina.metrics.regression import regression
 
 
@@ -83,6 +83,26 @@ def test_holm_by_hand() -> None:
     assert list(holm({"b": 0.9, "a": 0.8})) == ["b", "a"]
     assert holm({"b": 0.9, "a": 0.8}) == {"b": 1, "a": 1}
     assert holm({}) == {}
+
+
+def test_few_examples_prove_no_more_than_exchanging_them_does() -> None:
+    better = column([1.0, 1.5, 2.0])
+    assert paired(LogLoss(), better, better - 0.5).p == 2 / 8
+    assert paired(LogLoss(), better[:2], better[:2] - 0.5).p == 2 / 4
+    assert paired(LogLoss(), better.repeat(5, 1), better.repeat(5, 1) - 0.5).p < 0.01
+    groups = np.arange(3 * 12) // 3  # those of a group change sides together
+    assert paired(LogLoss(), better.repeat(12, 1), better.repeat(12, 1) - 0.5, groups=groups).p < 0.01
+    assert exchanged(AUROC(2), *torch.zeros(2, 4, 2).double(), float("nan")) == 1
+
+
+def test_false_alarms_are_rare_on_few_examples() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for size in (3, 6, 12, 30):
+        alarms = sum(
+            paired(LogLoss(), *torch.rand(2, size, 1, generator=generator).double(), seed=seed).p < LEVEL
+            for seed in range(300)
+        )
+        assert alarms / 300 <= LEVEL + 0.03, size
 
 
 def test_false_alarms_are_as_rare_as_the_level_says(monkeypatch: pytest.MonkeyPatch) -> None:

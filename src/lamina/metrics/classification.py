@@ -175,6 +175,7 @@ class CalibrationError(Metric):
     weighed by its examples (Guo et al. 2017)."""
 
     better = "lower"
+    drifts = True  # sums of lengths grow with noise
 
     def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
         """(batch, 2): confidence, less 1 if the prediction is right, so that surely wrong is largest; confidence."""

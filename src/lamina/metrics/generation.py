@@ -119,7 +119,8 @@ class KernelDistance(Metric):
 
     def values(self, rows: Tensor, weights: Tensor) -> Tensor:
         """(sets,): mean kernel within the made, plus within the real, less twice between them; none with itself."""
-        rows, weights = rows[:KERNEL].float(), weights[:, :KERNEL].float()
+        some = drawn(len(rows), KERNEL)
+        rows, weights = rows[some].float(), weights[:, some].float()
         made, real = torch.split(rows, self.width, 1)
         total = weights.sum(1)
         pairs = (total.square() - weights.square().sum(1)).clamp_min(1)
@@ -149,12 +150,13 @@ class Surroundings(Metric):
 
     def __init__(self, width: int, kind: str) -> None:
         self.width, self.kind = width, kind
+        self.ranks = kind == "recall"  # otherwise it is about the made picture, whose example it is by chance alone
 
     def observe(self, outputs: Tensor, targets: Tensors) -> Tensor:
         """(batch, 1): 1 for a picture that lies among the others. It depends on all pictures that are judged together."""
         found = parts(outputs, self.width)
         asked, others = (found.made, found.real) if self.kind == "precision" else (found.real, found.made)
-        return among(asked.float(), others[:MANIFOLD].float()).double()[:, None]
+        return among(asked.float(), others[drawn(len(others), MANIFOLD)].float()).double()[:, None]
 
     def values(self, rows: Tensor, weights: Tensor) -> Tensor:
         """(sets,): weighted mean."""
@@ -166,6 +168,7 @@ class Recognised(Metric):
 
     better = "higher"
     share = True
+    ranks = False
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -226,6 +229,14 @@ def among(asked: Tensor, others: Tensor) -> Tensor:
         torch.cdist(some, others).kthvalue(NEIGHBOURS + 1, 1).values for some in torch.split(others, BLOCK)
     ])  # fmt: skip
     return torch.cat([(torch.cdist(some, others) <= reach).any(1) for some in torch.split(asked, BLOCK)])
+
+
+def drawn(count: int, most: int) -> Tensor:
+    """Places of at most so many of ``count`` rows, drawn at random, always the same: the first ones may all be of one class."""
+    places = torch.arange(count)
+    if count <= most:
+        return places
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most].sort().values
 
 
 def nearest(asked: Tensor, others: Tensor) -> np.ndarray:

@@ -120,10 +120,14 @@ def _interval(metric: Metric, value: float, sampled: Tensor, units: int) -> Scor
     sampled = sampled[~torch.isnan(sampled)]
     if len(sampled) == 0 or (units < 2 and not metric.share):
         return Score(value, float("nan"), float("nan"))
+    least = 0.0 if bool((sampled >= 0).all()) else -float("inf")  # what is never negative stays so
     if metric.drifts:
         sampled = sampled - (sampled.mean() - value)
     low, high = torch.quantile(sampled, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    low = max(low, least)
     if metric.share and low == high:
+        if value > 1:  # a rate of errors may be: then nothing is known of others
+            return Score(value, float("nan"), float("nan"))
         low, high = wilson(value, units)
     return Score(value, min(low, value), max(high, value))
 
