@@ -162,7 +162,7 @@ def test_a_backward_import_is_caught(importer: str, planted: str) -> None:
     [
         ("loop", "from lamina.tasks.task import Task"),
         ("tasks.tabular_regression", "from lamina.tasks.task import Task"),
-        ("audit.leaks", "from lamina.audit.duplicates import coincidence_is_likely"),
+        ("audit.leaks", "from lamina.audit.duplicates import MOST_NAMED"),
         ("recipe", "import lamina\nlamina.__version__"),
         ("find", "import_module(f'lamina.networks.{name}')"),
         ("batch", "import torch\nfrom torch import Tensor"),

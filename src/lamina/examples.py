@@ -14,9 +14,12 @@ import polars as pl
 import lamina
 from lamina import find
 from lamina.data import split
+from lamina.data.columns import kinds_of
+from lamina.data.copies import coincidence_is_likely, digests_of_table
 from lamina.data.data import Data
 from lamina.data.remembered import key_of, recall, remember
 from lamina.data.store import Report, Store, prepare
+from lamina.data.tables import conform
 from lamina.errors import RunError
 from lamina.recipe import Recipe
 from lamina.run import FORMAT, to_json_text
@@ -77,6 +80,21 @@ def learned(task: Task, data: Data) -> Facts:
         known = json.loads(to_json_text(task.facts(train)))  # as a run that is resumed will read them
         remember("facts", key, known)
     return known
+
+
+def contents(data: Data, facts: Facts) -> np.ndarray:
+    """(examples,) uint64: the digest of each; of a table's rows that of the columns which training knows, so that another table
+    with more of them, or in another order, has the same."""
+    if isinstance(data.raws, pl.DataFrame) and "columns" in facts:
+        kinds = kinds_of(facts)
+        return digests_of_table(conform(data.raws, kinds), kinds)
+    return data.digests
+
+
+def known_contents(data: Data, facts: Facts) -> np.ndarray:
+    """The digests of all that trains or validates; none where rows of a table can be equal by coincidence."""
+    known = data.take(np.flatnonzero(np.isin(data.part, ("train", "valid"))))
+    return np.unique(contents(known, facts))[: 0 if coincidence_is_likely(known.raws) else None]
 
 
 def _form(data: Data) -> list[Any]:

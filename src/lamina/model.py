@@ -119,6 +119,7 @@ class Model:
             examples, store = open_data(self.recipe, self.facts, report)
             return self.prove(examples, store, "test", self.run.count_test_read("evaluate"))
         source = data if isinstance(data, Source) else Source(data, target or self.recipe.source.target)
+        source = replace(source, columns=self.facts.get("columns"))
         try:
             examples = self.task.read(source)
         except OptionError as error:  # trained on a column, asked about a text that has none

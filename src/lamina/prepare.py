@@ -26,7 +26,7 @@ from lamina.data.pictures import sheet
 from lamina.data.store import Store
 from lamina.environment import environment
 from lamina.errors import DataError, LaminaError, OptionError, RunError, TrainingError, unknown
-from lamina.examples import OUT, encoded, learned, open_data, read_data, without
+from lamina.examples import OUT, encoded, known_contents, learned, open_data, read_data, without
 from lamina.exhibits import to_json
 from lamina.findings import ROWS, Finding
 from lamina.layers.summary import summarise
@@ -154,7 +154,7 @@ def prepare(
             run.log(note)
         for finding in findings:
             run.log(finding)
-        run.write(LEARNED, np.unique(data.digests[np.isin(data.part, ("train", "valid"))]).astype("<u8").tobytes())
+        run.write(LEARNED, known_contents(data, facts).astype("<u8").tobytes())
         run.write("preflight.json", flight.to_json())
         run.write("audit.json", {"exhibits": [to_json(one) for one in galleries(recipe.task, facts, data, findings)]})
         for note in start + flight.notes + _describe(recipe, run.read("layers.json")["parameters"], choice):

@@ -18,6 +18,7 @@ from lamina.data.data import Data
 from lamina.data.remembered import recall, remember
 from lamina.data.store import Store
 from lamina.evaluation import Evaluation, evaluate
+from lamina.examples import contents
 from lamina.execution import Execution
 from lamina.exhibits import Exhibit, Gallery, to_json
 from lamina.metrics.metric import Metric, Score, scores
@@ -72,9 +73,7 @@ def prove(
     part = ""
     if len(seen) < len(known):
         part = f" The baselines learned from {100 * len(seen) / len(known):.1f} % of the training examples."
-    leaked = _learned_from(run, data.digests[examples])
-    if name == "test":
-        leaked |= _leaked(run, examples)
+    leaked = _learned_from(run, data.take(examples), facts) | (name == "test") * _leaked(run, examples)
     clean, in_words = without_leaks(metrics, found.rows, leaked, groups)
     judged_data = data.take(examples)
     by, cut = slices.sliced(metrics, found.rows, judged_data, found.targets, facts, groups)
@@ -198,11 +197,10 @@ def _leaked(run: Run, examples: np.ndarray) -> np.ndarray:
     return found
 
 
-def _learned_from(run: Run, digests: np.ndarray) -> np.ndarray:
+def _learned_from(run: Run, data: Data, facts: Facts) -> np.ndarray:
     """(examples,) bool: which of these have a copy in the run's training or validation part."""
-    if not run.has(LEARNED):  # an earlier version's
-        return np.zeros(len(digests), dtype=bool)
-    return np.isin(digests, np.frombuffer((run.path / LEARNED).read_bytes(), "<u8"))
+    known = (run.path / LEARNED).read_bytes() if run.has(LEARNED) else b""  # of an earlier version
+    return np.isin(contents(data, facts), np.frombuffer(known, "<u8"))
 
 
 def _mistakes(task: Task, facts: Facts, data: Data, examples: np.ndarray, found: Evaluation) -> list[Exhibit]:

@@ -60,12 +60,24 @@ def test_infinite_and_unparsable_cells_are_missing_and_reported() -> None:
         (["31/12/2024", "05/01/2024"], datetime(2024, 12, 31)),
         (["31 Dec 2024", "5 Jan 2024"], datetime(2024, 12, 31)),
         (["December 31, 2024", "January 5, 2024"], datetime(2024, 12, 31)),
+        (["31-Dec-2024", "05-Jan-2024"], datetime(2024, 12, 31)),
+        (["31/12/24", "05/01/99"], datetime(2024, 12, 31)),
+        (["12/31/24", "01/05/99"], datetime(2024, 12, 31)),
+        (["31.12.24", "05.01.99"], datetime(2024, 12, 31)),
+        (["31-12-24 08:15", "05-01-99 23:00"], datetime(2024, 12, 31, 8, 15)),
     ],
 )
 def test_dates(written: list[str], first: datetime) -> None:
     column = typed(cells([*written, ""]))
     assert column.values[0] == first
+    assert column.values[1].year in (2024, 1999)
     assert column.values.null_count() == 1
+
+
+def test_moments_with_a_zone_are_taken_in_utc_whoever_read_them() -> None:
+    there = pl.Series("when", [datetime(2024, 12, 31, 19)]).dt.replace_time_zone("America/New_York")
+    assert typed(there).values.to_list() == [datetime(2025, 1, 1)]
+    assert typed(cells(["2024-12-31 19:00:00-05:00"])).values.to_list() == [datetime(2025, 1, 1)]
 
 
 def test_a_reading_that_could_be_another_is_said() -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from lamina.data.data import Data
@@ -91,6 +92,23 @@ def test_groups_stay_together_and_grow_by_shared_copies() -> None:
     assert all(len(set(split.part[split.groups == group])) == 1 for group in set(split.groups))
     assert split.part[0] == split.part[1]
     assert min(split.counts().values()) >= 40
+
+
+def test_rows_that_are_equal_by_coincidence_are_no_copies() -> None:
+    """Otherwise visits of all patients hang together, and kinds of rows are in one part only."""
+    source = np.random.default_rng(0)
+    columns = {"id": range(3000), "stage": source.integers(1, 4, 3000), "score": source.integers(0, 30, 3000)}
+    frame = pl.DataFrame(columns).cast(pl.Float64)
+    data = replace(
+        made([n % 2 for n in range(3000)]),
+        raws=frame,
+        digests=(frame["stage"] * 100 + frame["score"]).to_numpy().astype(np.uint64),
+    )
+    split = complete(data, 0)
+    seen = set(split.digests[split.part == "train"])
+    assert np.isin(split.digests[split.part == "test"], list(seen)).mean() > 0.9
+    grouped = complete(replace(data, groups=(np.arange(3000) // 10).astype(str)), 0)
+    assert grouped.counts()["test"] > 300
 
 
 def test_few_groups_still_make_every_part() -> None:

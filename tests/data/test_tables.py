@@ -1,7 +1,7 @@
 """Tables: every source in, typed columns and answers out; conform at prediction; each kind of bad table is refused."""
 
 import gzip
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 from lamina.data.data import Source
 from lamina.data.delimited import read_delimited
 from lamina.data.kinds import Column
-from lamina.data.rows import is_rows
+from lamina.data.rows import is_rows, quantity
+from lamina.data.split import complete
 from lamina.data.table_files import part_of_name
 from lamina.data.tables import columns_of, conform, extra_columns, is_table, read_table, tabular
 from lamina.errors import DataError, OptionError
@@ -281,6 +282,10 @@ def test_groups_and_times(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no value in the column") as caught:
         tabular(Source(write(tmp_path, "x,who,y\n1,p,a\n2,,b\n"), target="y", group="who"))
     assert caught.value.where == "t.csv:3"
+    odd = "".join(f"{n},{n // 3 if n != 7 else '77b'},{'ab'[n % 2]}\n" for n in range(300))
+    groups = tabular(Source(write(tmp_path, "x,who,y\n" + odd), target="y", group="who")).groups
+    assert groups is not None
+    assert groups[6:9].tolist() == ["2", "77b", "2"]
 
 
 def test_rows_that_differ_only_by_identifier_have_equal_digests(tmp_path: Path) -> None:
@@ -338,6 +343,67 @@ def test_codes_stay_codes_from_numbers(tmp_path: Path) -> None:
     kinds = columns_of(tabular(Source(write(tmp_path, "shop_code,x,y\n" + rows), target="y")))
     assert kinds[0].kind == "category"
     assert conform(pl.DataFrame({"shop_code": [1.0, 2.0], "x": [1, 2]}), kinds)["shop_code"].to_list() == ["1", "2"]
+
+
+@pytest.mark.parametrize("written", ["1.0", "1", "01"])
+def test_codes_are_known_again_however_they_are_written(tmp_path: Path, written: str) -> None:
+    rows = "".join(f"{n % 3}.0,{n},{'ab'[n % 2]}\n" if n % 7 else f",{n},a\n" for n in range(60))
+    data = tabular(Source(write(tmp_path, "payment_type,x,y\n" + rows), target="y"))
+    kinds = [Column.from_json(kind.to_json()) for kind in columns_of(data)]
+    new = pl.DataFrame({"payment_type": [written, "none", "cash"], "x": ["1", "2", "3"]})
+    assert conform(new, kinds)["payment_type"].to_list() == ["1", None, "cash"]
+    assert conform(data.raws, kinds).equals(data.raws)
+
+
+def test_durations_and_times_of_day_are_numbers_each_time() -> None:
+    frame = pl.DataFrame({"took": [timedelta(seconds=n) for n in range(30)], "at": [time(n % 24) for n in range(30)]})
+    data = tabular(Source(frame.with_columns(y=pl.Series(["a", "b"] * 15)), target="y"))
+    assert conform(frame, columns_of(data)).equals(data.raws)
+
+
+def test_another_table_is_read_as_training_was(tmp_path: Path) -> None:
+    rows = "".join(
+        f"{('yes', 'no', 'maybe')[n % 3]},1.234.{n:03},{n % 28 + 1:02}/{n % 12 + 1:02}/2024,x{n % 5},{'ab'[n % 2]}\n"
+        for n in range(60)
+    )
+    data = tabular(Source(write(tmp_path, "sure,price,day,kind,y\n" + rows), target="y"))
+    known = [kind.to_json() for kind in columns_of(data)]
+    other = write(
+        tmp_path, "y,kind,more,day,price,sure\na,x1,7,03/08/2024,2.101,yes\nc,x9,8,04/08/2024,3,no\n", "o.csv"
+    )
+    found = tabular(Source(other, target="y", columns=known))
+    assert found.raws.rows() == [("yes", 2101, datetime(2024, 8, 3), "x1"), ("no", 3, datetime(2024, 8, 4), "x9")]
+    assert found.answers.tolist() == ["a", "c"]
+    lacking = write(tmp_path, "y,kind,day,price\na,x1,03/08/2024,2.101\n", "l.csv")
+    with pytest.raises(DataError, match=r'l\.csv: .*lacks the column "sure"'):
+        tabular(Source(lacking, target="y", columns=known))
+
+
+def test_none_may_be_a_class(tmp_path: Path) -> None:
+    path = write(tmp_path, "x,y\n1,None\n2,Apnea\n3,none\n4,\n5,Insomnia\n6,NA\n")
+    data = tabular(Source(path, target="y"))
+    assert data.answers.tolist() == ["None", "Apnea", "None", "Insomnia"]
+    assert any('"None" is taken as a class (2 rows)' in note for note in data.notes)
+    numbers = tabular(
+        Source(write(tmp_path, "x,y\n" + "".join(f"{n},{n}.5\n" for n in range(30)) + "1,None\n"), target="y")
+    )
+    assert len(numbers) == 30
+
+
+def test_a_table_of_test_rows_alone_can_be_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "x,split,y\n" + "".join(f"{n},test,{'ab'[n % 2]}\n" for n in range(20)))
+    data = tabular(Source(path, target="y"))
+    assert data.part.tolist() == ["test"] * 20
+    with pytest.raises(DataError, match="0 of them for training"):
+        complete(data, 0)
+
+
+def test_a_look_that_cuts_a_quotation_looks_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "x,y\n" + "".join(f'"{n}\nof\nmany",{n}.5\n' for n in range(40)))
+    monkeypatch.setattr("lamina.data.rows.LOOKED_AT", 10)
+    found = quantity(Source(path, target="y"))
+    assert found is not None
+    assert found[0]
 
 
 def test_classes_keep_the_names_that_the_table_gives_them(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Duplicates within a part, and equal examples with different answers.
 
-Equal pictures are copies. Equal rows of a table may be honest: where no column tells rows apart (each of them has fewer
-different values than a fifth of the rows), coincidence is expected and nothing is said.
+Equal pictures are copies. Equal rows of a table may be honest: where no column tells rows apart (each of them, but for those
+that only count rows, has fewer different values than a fifth of the rows), coincidence is expected and nothing is said.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from lamina.data.copies import coincidence_is_likely
 from lamina.data.data import Data
 from lamina.findings import Finding
 
@@ -20,18 +21,11 @@ _LONGEST = 60  # characters of an answer that a finding quotes
 
 def find(data: Data) -> Iterator[Finding]:
     """Find equal examples in one part, and equal examples whose answers differ."""
-    if coincidence_is_likely(data):
+    if coincidence_is_likely(data.raws):
         return
     for part in data.counts():
         yield from _within(data, part)
     yield from _conflicts(data)
-
-
-def coincidence_is_likely(data: Data) -> bool:
-    """Whether rows of a table can be equal without being copies."""
-    if not isinstance(data.raws, pl.DataFrame) or len(data) == 0:
-        return False
-    return max(data.raws[name].n_unique() for name in data.raws.columns) < 0.2 * len(data)
 
 
 def _within(data: Data, part: str) -> Iterator[Finding]:

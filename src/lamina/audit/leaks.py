@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from lamina.audit.duplicates import MOST_NAMED, coincidence_is_likely
+from lamina.audit.duplicates import MOST_NAMED
+from lamina.data.copies import coincidence_is_likely
 from lamina.data.data import Data
 from lamina.findings import Finding
 
@@ -25,7 +26,7 @@ def find(data: Data) -> Iterator[Finding]:
             continue
         twins = sources[first[np.searchsorted(known, data.digests[leaked])]]
         share = len(leaked) / len(members)
-        honest = coincidence_is_likely(data)
+        honest = coincidence_is_likely(data.raws)
         reason = " (rows that can be equal by coincidence: no column tells them apart)" if honest else ""
         yield Finding(
             "leak.duplicate",
@@ -42,13 +43,12 @@ def find(data: Data) -> Iterator[Finding]:
                 "leaked": len(leaked),
                 "examples": len(members),
                 "share": round(share, 4),
-                "indices": leaked[:MOST_NAMED].tolist(),
-                "removable": _copies(data, members, sources)[:MOST_NAMED].tolist(),
-            },
+            }
+            | ({} if honest else _rows(data, members, sources, leaked)),
         )
 
 
-def _copies(data: Data, members: np.ndarray, sources: np.ndarray) -> np.ndarray:
-    """The examples of the other parts that are in this one, too: leaving them out of these mends the leak."""
-    found: np.ndarray = sources[np.isin(data.digests[sources], data.digests[members])]
-    return found
+def _rows(data: Data, members: np.ndarray, sources: np.ndarray, leaked: np.ndarray) -> dict[str, list[int]]:
+    """The examples that leaked, and those of the other parts that they are equal to: leaving these out mends it."""
+    copies = sources[np.isin(data.digests[sources], data.digests[members])]
+    return {"indices": leaked[:MOST_NAMED].tolist(), "removable": copies[:MOST_NAMED].tolist()}

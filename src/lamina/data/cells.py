@@ -20,8 +20,16 @@ _DATES = (
     ("%m-%d-%Y", "12-31-2024"),
     ("%d %b %Y", "31 Dec 2024"),
     ("%d %B %Y", "31 December 2024"),
+    ("%d-%b-%Y", "31-Dec-2024"),
     ("%b %d, %Y", "Dec 31, 2024"),
     ("%B %d, %Y", "December 31, 2024"),
+    ("%d.%m.%y", "31.12.24"),
+    ("%m/%d/%y", "12/31/24"),
+    ("%d/%m/%y", "31/12/24"),
+    ("%d-%m-%y", "31-12-24"),
+    ("%m-%d-%y", "12-31-24"),
+    ("%d %b %y", "31 Dec 24"),
+    ("%d-%b-%y", "31-Dec-24"),
 )
 _TIMES = ("", " %H:%M:%S%.f", " %H:%M:%S", " %H:%M", " %I:%M %p")
 
@@ -109,7 +117,10 @@ def date_spelling(cells: pl.Series, unfit: float = 0.0) -> Spelling | None:
 
 
 def dates_written(cells: pl.Series, form: str) -> pl.Series:
-    """Datetime in microseconds, without a zone (UTC where the cells name one); null where a cell is no such date."""
+    """Datetime in microseconds, without a zone (UTC where the cells name one); null where a cell is no such date. A year has
+    four digits, or where the form says so two: 70 is 1970, 69 is 2069."""
+    if "%Y" in form:
+        cells = cells.set(~cells.str.contains(r"(^|\D)\d{4}(\D|$)").fill_null(False), None)
     if "%H" in form or "%I" in form:
         plain = cells.str.replace(r"^(\d{4}-\d\d-\d\d)T", "$1 ")
         zoned = plain.str.extract(r"([+-]\d\d):?\d\d$|Z$", 0)

@@ -35,6 +35,8 @@ class Source:
     """A column whose equal values must stay on one side of a split, such as a patient or a speaker."""
     time: str | None = None
     """A column in whose order the data are split: the past trains, the future tests."""
+    columns: list[dict[str, Any]] | None = None
+    """What the columns of a table were in training, as facts have them; where there was none yet, they are found out."""
 
     @property
     def path(self) -> Path | None:

@@ -18,6 +18,7 @@ from lamina.data.data import Source
 from lamina.data.decoding import ENDINGS as PICTURES
 from lamina.data.kinds import typed
 from lamina.data.parts import PART_NAMES, listed
+from lamina.data.rows import look
 from lamina.data.table_files import Table, is_table, read_table
 from lamina.data.tables import split_keys
 from lamina.data.text_files import ENDINGS, corpus_of, decoded, ending_of, files_below, opened, unreadable
@@ -184,7 +185,7 @@ def _items(where: Any) -> list[Any] | None:
 
 def _recognised_column(source: Source) -> tuple[float, str] | None:
     json_lines = source.path is not None and _is_json(source.path)
-    frame = (_json_table(Path(source.where), None) if json_lines else _look(source)).frame
+    frame = (_json_table(Path(source.where), None) if json_lines else look(source, LOOKED_AT)).frame
     only = frame.columns[0] if frame.width == 1 else None
     if only and source.target in (None, only) and _is_string(frame[only]):
         if only.lower() == "text" or _mean_length(frame[only]) >= LONG:
@@ -192,14 +193,6 @@ def _recognised_column(source: Source) -> tuple[float, str] | None:
     elif source.target is None and (named := _named_text(frame)) and _is_string(frame[named]):
         return 0.3, f'the column "{named}" holds texts'
     return None
-
-
-def _look(source: Source) -> Table:
-    """The first rows; all of them where long cells are cut by looking at the beginning only."""
-    try:
-        return read_table(source, LOOKED_AT)
-    except DataError:
-        return read_table(source)
 
 
 def _column(source: Source) -> tuple[Table | None, str, tuple[str, ...]]:

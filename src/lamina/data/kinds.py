@@ -57,7 +57,7 @@ class Column:
     reason: str
     """The rule that decided, said to the user."""
     spelling: str = ""
-    """How its cells are written, where that is not plain; ``conform`` reads a new table's cells so."""
+    """How its cells are written, where that is not plain or codes were numbers; ``conform`` reads a new table's cells so."""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the fields as they are named here."""
@@ -76,7 +76,7 @@ class Typed:
     values: pl.Series
     """Float64, Boolean, Datetime or String; null where missing."""
     spelling: str = ""
-    """The form in which the cells are written, where that is not plain (``cells.Spelling``)."""
+    """The form in which the cells are written, where that is not plain (``cells.Spelling``), or where strings were numbers."""
     note: str = ""
     """How the cells were read, where that is not plain."""
     spelled_missing: tuple[str, ...] = ()
@@ -104,7 +104,8 @@ def typed(column: pl.Series) -> Typed:
         return _numbers(column.name, column.cast(pl.Float64), note="")
     if column.dtype.is_temporal():
         if column.dtype in (pl.Date, pl.Datetime):
-            return Typed(column.dt.replace_time_zone(None).cast(TYPES["date"]) if _zoned(column) else _as_dates(column))
+            moments = column.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if _zoned(column) else column
+            return Typed(moments.cast(TYPES["date"]))
         return _numbers(column.name, column.cast(pl.Int64).cast(pl.Float64), note=f"{column.dtype} taken as a number")
     if isinstance(column.dtype, pl.Categorical | pl.Enum):
         return Typed(column.cast(pl.String))
@@ -209,7 +210,7 @@ def _numbers(name: str, numbers: pl.Series, note: str) -> Typed:
         and present.n_unique() > 2
     ):
         return Typed(
-            whole_as_strings(values), "", "whole numbers, kept as codes because of the column's name", (), rows
+            whole_as_strings(values), "1234.5", "whole numbers, kept as codes because of the column's name", (), rows
         )
     return Typed(values, note=note, infinite=rows)
 
@@ -233,10 +234,6 @@ def _booleans(present: pl.Series) -> pl.Series | None:
 
 def _zoned(column: pl.Series) -> bool:
     return isinstance(column.dtype, pl.Datetime) and column.dtype.time_zone is not None
-
-
-def _as_dates(column: pl.Series) -> pl.Series:
-    return column.cast(TYPES["date"])
 
 
 # --- from values to kinds ---

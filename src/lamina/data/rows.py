@@ -9,7 +9,7 @@ import polars as pl
 
 from lamina.data.data import Raws, Source
 from lamina.data.kinds import Column, is_regression, typed
-from lamina.data.table_files import is_table, read_table
+from lamina.data.table_files import Table, is_table, read_table
 from lamina.data.tables import target_of
 from lamina.errors import DataError, unknown
 
@@ -70,9 +70,17 @@ def quantity(source: Source) -> tuple[bool, str] | None:
     """
     if not is_rows(source):
         return None
-    table = read_table(source, LOOKED_AT)
+    table = look(source)
     target = target_of(source, table.frame, table.name)
     return is_regression(typed(table.frame[target]).values)
+
+
+def look(source: Source, count: int = LOOKED_AT) -> Table:
+    """The first rows; all of them where that cuts what belongs together, such as a quotation of many lines."""
+    try:
+        return read_table(source, count)
+    except DataError:
+        return read_table(source)
 
 
 def shown(raws: Raws) -> list[dict[str, Any]]:

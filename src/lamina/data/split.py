@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from lamina.data.copies import coincidence_is_likely
 from lamina.data.data import Data
 from lamina.data.parts import listed
 from lamina.errors import DataError, OptionError
@@ -27,8 +28,9 @@ def complete(data: Data, seed: int, valid_share: float = SHARE, test_share: floa
     """Give every example a part.
 
     A part that is carved is stratified by class (by quantile, for numbers); examples with equal content stay together,
-    as do examples of one group; with times, the latest examples are the test part, those before them the validation
-    part. What goes where follows from the seed and the examples' content, not from the order of files.
+    unless rows of a table are equal by coincidence, as do examples of one group; with times, the latest examples are the
+    test part, those before them the validation part. What goes where follows from the seed and the examples' content,
+    not from the order of files.
 
     Args:
         data: as read.
@@ -93,6 +95,8 @@ def _by_time(times: np.ndarray, shares: dict[str, float]) -> np.ndarray:
 
 def _at_random(data: Data, shares: dict[str, float], seed: int) -> np.ndarray:
     """The part of each example, (examples,). Units (equal content or group) are dealt within strata."""
+    if coincidence_is_likely(data.raws):
+        data = replace(data, digests=_told_apart(data.digests))
     units = _units(data)
     sizes = np.bincount(units)
     order = np.argsort(_shuffled(_least(data.digests, units), seed), kind="stable")
@@ -104,6 +108,16 @@ def _at_random(data: Data, shares: dict[str, float], seed: int) -> np.ndarray:
             part_of_unit = _dealt(np.zeros_like(strata), sizes, order, shares)
     part: np.ndarray = part_of_unit[units]
     return part
+
+
+def _told_apart(digests: np.ndarray) -> np.ndarray:
+    """(examples,) uint64: digests of which equal ones are made different, by how many of them came before."""
+    order = np.argsort(digests, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(digests[order]) != 0])
+    before = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
+    apart = digests.copy()
+    apart[order] += before.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return apart
 
 
 def _dealt(strata: np.ndarray, sizes: np.ndarray, order: np.ndarray, shares: dict[str, float]) -> np.ndarray:

@@ -313,8 +313,6 @@ def _split_column(table: Table) -> Table:
     cells = [(cell or "").strip().lower() for cell in table.frame[name]]
     if not _all_parts(cells):
         return table
-    if "train" not in {PART_NAMES[cell] for cell in cells}:
-        raise DataError(f'the column "{name}" names no row for training.', table.name, "Write train in some.")
     part = np.array([PART_NAMES[cell] for cell in cells], dtype="<U5")
     note = f'The split is the source\'s own: column "{name}".'
     return replace(table, frame=table.frame.drop(name), part=part, notes=(*table.notes, note))

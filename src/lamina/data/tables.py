@@ -4,7 +4,6 @@
 ``conform`` gives a new table, at prediction, the columns and types of the training part.
 """
 
-import hashlib
 from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from lamina.data.cells import date_spelling, dates_written, missing_cells, numbers_written, plain_numbers
+from lamina.data.copies import digests_of_table
 from lamina.data.data import Data, Source
 from lamina.data.kinds import TYPES, Column, Typed, columns, is_regression, summary, typed, whole_as_strings
 from lamina.data.parts import listed, single_class
@@ -44,8 +44,12 @@ def tabular(source: Source, regression: bool | None = None) -> Data:
     notes, findings = list(table.notes), list(table.findings)
     values: dict[str, pl.Series] = {}
     spellings: dict[str, str] = {}
-    for name in table.frame.columns:
+    known = None if source.columns is None else [Column.from_json(stored) for stored in source.columns]
+    own = [name for name in (target, source.group, source.time) if name is not None]
+    for name in table.frame.columns if known is None else dict.fromkeys(own):
         column = typed(table.frame[name])
+        if name == target:
+            column = _with_none(column, table.frame[name])
         values[name] = column.values
         findings += _cell_findings(column, table)
         notes += _cell_notes(column, target)
@@ -53,18 +57,21 @@ def tabular(source: Source, regression: bool | None = None) -> Data:
             spellings[name] = column.spelling
     answer_values = values[target]
     decided, reason = is_regression(answer_values)
-    if regression is None or regression == decided:
-        notes.append(f"{reason}.")
+    notes.append(f"{reason}." if regression in (None, decided) else f"{reason}; the task takes it otherwise.")
     regression = decided if regression is None else regression
     answers = _answers(answer_values, regression, table)
     answered = ~answer_values.is_null().to_numpy()
     findings += missing_targets(table.where, answered, target)
-    inputs = pl.DataFrame([values[name] for name in table.frame.columns if name not in (target, source.group)])
+    inputs = (
+        pl.DataFrame([values[name] for name in table.frame.columns if name not in (target, source.group)])
+        if known is None
+        else _as_trained(table, known)
+    )
     if inputs.width == 0:
         raise DataError(f'besides the target "{target}" there is no column to learn from.', table.name, "Add columns.")
     if not answered.any():
         raise DataError(f'no row has a value in the target column "{target}".', table.name, "Choose another target.")
-    kinds = columns(inputs)
+    kinds = columns(inputs) if known is None else known
     notes.append(summary(kinds))
     data = Data(
         raws=inputs,
@@ -79,7 +86,7 @@ def tabular(source: Source, regression: bool | None = None) -> Data:
         spellings=spellings,
     )
     data = data.take(np.flatnonzero(answered))
-    if regression:
+    if regression or known is not None:
         return data
     _refuse_untrained(data, target)
     return replace(data, findings=(*data.findings, *single_class(data.answers)))
@@ -187,8 +194,10 @@ def split_keys(table: Table, name: str | None, option: str, values: pl.Series | 
     """
     if name is None:
         return None
-    column = typed(column_of(table, name)).values if values is None else values
-    missing = column.is_null().to_numpy()
+    cells = column_of(table, name)
+    column = typed(cells).values if values is None else values
+    written = cells.cast(pl.String).str.strip_chars()
+    missing = (missing_cells(written) if option == "group" else column.is_null()).to_numpy()
     if missing.any():
         raise DataError(
             f'{int(missing.sum()):,} of {len(missing):,} rows have no value in the column "{name}" (--{option}).',
@@ -196,7 +205,7 @@ def split_keys(table: Table, name: str | None, option: str, values: pl.Series | 
             "Fill them in, or leave those rows out.",
         )
     if option == "group":  # as it is written: 7, not 7.0
-        return np.array(table.frame[name].cast(pl.String).str.strip_chars().to_list(), dtype=object)
+        return np.array(written.to_list(), dtype=object)
     if column.dtype not in (pl.Float64, pl.Datetime("us")):
         raise DataError(
             f'the column "{name}" holds neither dates nor numbers.', table.name, "Write dates as 2024-12-31."
@@ -214,15 +223,6 @@ def path_column(table: Table, endings: Collection[str]) -> str | None:
             if len(cells) and float(named.sum()) >= 0.95 * len(cells):
                 return name
     return None
-
-
-def digests_of_table(frame: pl.DataFrame, kinds: list[Column]) -> np.ndarray:
-    """(rows,) uint64: a hash of each row's values, identifiers left out: a copied row may have a new number."""
-    names = [kind.name for kind in kinds if kind.kind not in ("identifier", "constant")] or frame.columns
-    cells = [pl.col(name).cast(pl.String).fill_null("\x00") for name in names]
-    rows = frame.select(pl.concat_str(cells, separator="\x1f")).to_series()
-    hashes = (hashlib.blake2b(row.encode(), digest_size=8).digest() for row in rows)
-    return np.frombuffer(b"".join(hashes), dtype="<u8").astype(np.uint64)
 
 
 def _refuse_untrained(data: Data, target: str) -> None:
@@ -260,6 +260,25 @@ def _answers(values: pl.Series, regression: bool, table: Table) -> np.ndarray:
     else:
         names = whole_as_strings(values) if values.dtype == pl.Float64 else values.cast(pl.String)
     return np.array(names.fill_null("").to_list(), dtype=object)
+
+
+def _as_trained(table: Table, kinds: list[Column]) -> pl.DataFrame:
+    """What ``conform`` gives; its errors name the table."""
+    try:
+        return conform(table.frame, kinds)
+    except DataError as error:
+        raise DataError(error.what, table.name, error.remedy) from None
+
+
+def _with_none(column: Typed, cells: pl.Series) -> Typed:
+    """A target of names, in which "None" is one of them and no missing value."""
+    if column.values.dtype != pl.String or "none" not in map(str.lower, column.spelled_missing):
+        return column
+    written = cells.cast(pl.String).str.strip_chars()
+    named = (written.str.to_lowercase() == "none").fill_null(False)
+    rows = f"({int(named.sum()):,} rows)"
+    note = f'"{written.filter(named)[0]}" is taken as a class {rows}; leave cells empty where nothing is known'
+    return replace(column, values=column.values.set(named, written.filter(named)[0]), note=note)
 
 
 def _cell_findings(column: Typed, table: Table) -> list[Finding]:
@@ -326,16 +345,18 @@ def _conformed(column: pl.Series, kind: Column) -> pl.Series:
         return column
     if column.dtype.is_numeric() and kind.holds == "string":
         return whole_as_strings(column.cast(pl.Float64))
-    if column.dtype.is_temporal() and kind.holds == "date":
-        return typed(column).values
+    if column.dtype.is_temporal():  # dates as such; durations and times of day are numbers
+        column = typed(column).values
+        if column.dtype == dtype:
+            return column
     if column.dtype.is_numeric() and kind.holds == "number":
         return column.cast(pl.Float64)
     if column.dtype == pl.Boolean and kind.holds == "number":
         return column.cast(pl.Float64)
     stripped = column.cast(pl.String).str.strip_chars()
     cells = stripped.set(missing_cells(stripped), None)
-    if kind.holds == "string":
-        return cells
+    if kind.holds == "string":  # codes that were numbers may be written 1.0 here
+        return whole_as_strings(_read_numbers(cells, kind.spelling)).fill_null(cells) if kind.spelling else cells
     values = {"number": _read_numbers, "date": _read_dates, "boolean": _read_booleans}[kind.holds](cells, kind.spelling)
     unfit = values.is_null() & ~cells.is_null()
     if unfit.any():

@@ -119,8 +119,8 @@ class KernelDistance(Metric):
 
     def values(self, rows: Tensor, weights: Tensor) -> Tensor:
         """(sets,): mean kernel within the made, plus within the real, less twice between them; none with itself."""
-        some = drawn(len(rows), KERNEL)
-        rows, weights = rows[some].float(), weights[:, some].float()
+        compared = drawn(len(rows), KERNEL)
+        rows, weights = rows[compared].float(), weights[:, compared].float()
         made, real = torch.split(rows, self.width, 1)
         total = weights.sum(1)
         pairs = (total.square() - weights.square().sum(1)).clamp_min(1)
