@@ -150,9 +150,31 @@ def test_a_column_that_gives_the_answer_away(target: str, kind: str) -> None:
     assert found["leak.column"].where == ("boat",)
 
 
+@pytest.mark.parametrize("rows", [120, 900])
+@pytest.mark.parametrize("skew", ["normal", "exponential", "lognormal"])
+def test_a_copy_of_a_skewed_quantity_is_found(skew: str, rows: int) -> None:
+    generator = np.random.default_rng(3)
+    answers = getattr(generator, skew)(size=rows)
+    part = np.repeat(["train", "valid", "test"], rows // 3)
+    part[: rows // 2] = "train"
+    noisy = answers * np.exp(0.3 * generator.normal(size=rows))
+    frame = table(rows).with_columns(gross=pl.Series(2 * answers + 1), near=pl.Series(noisy))
+    found = kinds(put(frame, answers, part))
+    assert found["leak.column"].where == ("gross",)
+
+
+def test_a_copy_of_many_classes_is_found() -> None:
+    hidden = np.random.default_rng(4).integers(0, 100, 3000)
+    frame = table(3000).with_columns(code=pl.Series(hidden * 3.0))
+    part = np.repeat(["train", "valid", "test"], 1000)
+    part[:2400] = "train"
+    found = kinds(put(frame, np.array([f"c{n:03}" for n in hidden], dtype=object), part))
+    assert found["leak.column"].where == ("code",)
+
+
 def test_constant_and_identifier_columns_are_noted() -> None:
     frame = table().with_columns(id=pl.int_range(900).cast(pl.Float64), same=pl.lit(1.0))
-    found = [f for f in audit(put(frame, np.random.default_rng(0).normal(size=900), PART)) if f.kind != "data.few"]
+    found = [f for f in audit(put(frame, np.random.default_rng(5).normal(size=900), PART)) if f.kind != "data.few"]
     assert [(f.kind, f.severity, f.where) for f in found] == [
         ("column.identifier", "note", ("id",)),
         ("column.constant", "note", ("same",)),
@@ -179,7 +201,7 @@ def test_an_identifier_in_the_order_of_classes_is_no_leak() -> None:
 
 def test_groups_that_straddle() -> None:
     groups = np.array([f"g{n // 10}" for n in range(900)], dtype=object)
-    frame, answers = table(), np.random.default_rng(0).normal(size=900)
+    frame, answers = table(), np.random.default_rng(5).normal(size=900)
     assert kinds(put(frame, answers, PART, groups)) == {}
     groups[600] = "g0"
     assert kinds(put(frame, answers, PART, groups))["leak.group"].where == ("g0",)

@@ -91,6 +91,18 @@ def test_a_loss_that_rises_above_its_beginning_is_a_rate_too_high(noise: float) 
     assert "rate.high" in found(rising)
 
 
+def test_a_few_large_values_that_come_now_and_then_are_no_rise() -> None:
+    """As in squared errors of a skewed quantity, learned soundly: the first record may lack them."""
+    alarms = 0
+    for seed in range(40):
+        source = random.Random(seed)
+        losses = [0.3 + 0.2 * source.lognormvariate(0, 0.8) for _ in steps()]
+        alarms += "rate.high" in found(
+            [replace(step, loss={"network": loss}, highest=None) for step, loss in zip(steps(), losses, strict=True)]
+        )
+    assert alarms <= 1
+
+
 def test_steps_too_short_to_get_anywhere() -> None:
     tiny = {name: [g, w, 1e-6, dead] for name, (g, w, _, dead) in SOUND.items()}
     assert found(steps(layers=tiny)) == ["rate.low"]
