@@ -48,6 +48,17 @@ def test_the_best_score_is_judged_by_its_direction() -> None:
     assert state.finished()
 
 
+def test_until_a_score_is_a_number_the_latest_weights_are_the_best() -> None:
+    state = fresh(Plan(patience=3))
+    state.epoch = 1
+    unknown = float("nan")
+    assert [state.judge(score, "lower") for score in (unknown, unknown, 0.5, unknown)] == [True, True, True, False]
+    assert state.stale == 1  # since the first number
+    for _ in range(2):
+        state.judge(unknown, "lower")
+    assert state.finished()
+
+
 def test_gradients_are_means_and_clipped() -> None:
     norms = []
     for clip in (None, 0.01):

@@ -108,11 +108,11 @@ class State:
             average(self.average, self.network, min(self.plan.ema, self.step / (10 + self.step)))  # faster at the start
 
     def judge(self, score: float, better: str) -> bool:
-        """Whether a validation score is the best so far."""
+        """Whether the weights are the best so far, by their validation score; until one is a number, the latest are."""
         sign = 1 if better == "higher" else -1
         best = not math.isnan(score) and (self.best is None or sign * score > sign * self.best)
         self.best, self.stale = (score, 0) if best else (self.best, self.stale + 1)
-        return best
+        return best or self.best is None
 
     def close(self) -> tuple[int, float, float, dict[str, float]]:
         """Go to the next epoch; this one's examples, seconds, seconds without evaluation, and seconds by phase."""

@@ -100,6 +100,15 @@ def test_a_class_that_is_never_trained_is_refused(tmp_path: Path) -> None:
         data_of(tmp_path, train, test)
 
 
+@pytest.mark.parametrize("part", ["valid", "test"])
+@pytest.mark.parametrize("boxes", [[], [(Box("cat", 1, 2, 3, 4, ignored=True), "b:1")]])
+def test_a_part_that_shows_nothing_is_refused(tmp_path: Path, part: str, boxes: list[tuple[Box, str]]) -> None:
+    train = Annotated(str(picture(tmp_path / "a.png")), "train", [(Box("cat", 1, 2, 3, 4), "a:1")])
+    bare = Annotated(str(picture(tmp_path / "b.png")), part, boxes)
+    with pytest.raises(DataError, match=f"the {part} part of 1 images has no box that counts.*take that part away"):
+        data_of(tmp_path, train, bare)
+
+
 def test_the_split_balances_the_rarest_class_of_an_image(tmp_path: Path) -> None:
     cats = [Annotated(str(picture(tmp_path / f"{n}.png")), "", [(Box("cat", 1, 2, 9, 9), "")]) for n in range(3)]
     cats[1].boxes.append((Box("dog", 1, 2, 3, 4), ""))

@@ -77,7 +77,7 @@ def assemble(found: Found, root: Path) -> Data:
         root: the folder that messages name files in.
 
     Raises:
-        DataError: no image is there, no box is left, or a part has a class that the training part lacks.
+        DataError: no image is there, no box is left, or a part shows nothing, or a class that the training part lacks.
     """
     there = [one for one in found.images if os.path.isfile(one.image)]
     findings = [*found.findings, *_missing(found.images, there, root)]
@@ -98,7 +98,7 @@ def assemble(found: Found, root: Path) -> Data:
     if not counts:
         wrong = [f"{finding.what} The first: {finding.where[0]}" for finding in checks.findings()]
         raise DataError("no box is left.", str(root), wrong[0] if wrong else "There is no box in any annotation.")
-    _refuse_classes_without_training(answers, part, root)
+    _refuse_unmeasurable_parts(answers, part, root)
     named = listed([f"{name} ({count:,})" for name, count in counts.most_common()], 12)
     return Data(
         raws=np.array([one.image for one in there], dtype=object),
@@ -242,21 +242,34 @@ def _background(answers: np.ndarray, where: np.ndarray) -> Iterator[Finding]:
         )
 
 
-def _refuse_classes_without_training(answers: np.ndarray, part: np.ndarray, root: Path) -> None:
+def _refuse_unmeasurable_parts(answers: np.ndarray, part: np.ndarray, root: Path) -> None:
+    """Raise DataError where a network trained on one part would find nothing, or what it does not know, in another."""
     here = (part == "train") | (part == "")
     if not here.any():
         raise DataError(
             f"there is a {part[0]} part, but none for training.", str(root), "Name one part train, or name none."
         )
-    trained = {box.label for boxes in answers[here] for box in boxes}
+    trained, counted = _labels(answers[here]), _labels(answers[here], counted=True)
     for name in ("valid", "test"):
-        strangers = sorted({box.label for boxes in answers[part == name] for box in boxes} - trained)
+        of_part = answers[part == name]
+        strangers = sorted(_labels(of_part) - trained)
         if strangers:
             raise DataError(
                 f'the {name} part has a class "{strangers[0]}" that the training part lacks.',
                 str(root),
                 f"Classes for training: {listed(sorted(trained))}. Spell them alike, or move those images.",
             )
+        if len(of_part) and counted and not _labels(of_part, counted=True):
+            raise DataError(
+                f"the {name} part of {len(of_part):,} images has no box that counts, so nothing can be measured on it.",
+                str(root),
+                "Annotate it, or take that part away: one is carved from the training part then.",
+            )
+
+
+def _labels(answers: np.ndarray, counted: bool = False) -> set[str]:
+    """The classes that some images show; without those of ignored boxes, where only what is ``counted`` is asked for."""
+    return {box.label for boxes in answers for box in boxes if not (counted and box.ignored)}
 
 
 def _rarest(answers: np.ndarray, counts: Counter[str]) -> np.ndarray:
