@@ -113,6 +113,9 @@ def test_the_split_balances_the_rarest_class_of_an_image(tmp_path: Path) -> None
     cats = [Annotated(str(picture(tmp_path / f"{n}.png")), "", [(Box("cat", 1, 2, 9, 9), "")]) for n in range(3)]
     cats[1].boxes.append((Box("dog", 1, 2, 3, 4), ""))
     cats[2].boxes.clear()
+    cats[1].boxes += [
+        (Box("dog", 1, 2, 4, side), "") for side in (5, 6)
+    ]  # on fewer images, although there are more of them
     data, _ = data_of(tmp_path, *cats)
     assert data.balanced is not None
     assert data.balanced.tolist() == ["cat", "dog", ""]

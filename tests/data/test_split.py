@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from lamina.data.boxes import Box
 from lamina.data.data import Data
 from lamina.data.split import complete
 from lamina.errors import DataError, OptionError
@@ -117,6 +118,18 @@ def test_few_groups_still_make_every_part() -> None:
     assert min(split.counts().values()) == 10
     with pytest.raises(DataError, match="too few groups"):
         complete(replace(made([n % 2 for n in range(40)]), groups=np.repeat(["a", "b"], 20).astype(object)), 0)
+
+
+def test_every_class_of_boxes_is_trained() -> None:
+    shown = [*["cup"] * 20, "lid spoon", "lid", "fork spoon", "fork"]
+    data = made(shown)
+    for row, labels in enumerate(shown):
+        data.answers[row] = tuple(Box(label, 1, 2, 3, 4) for label in labels.split())
+    balanced = np.array([labels.split()[0] for labels in shown], dtype=object)  # so that both spoons may leave
+    for seed in range(20):
+        split = complete(replace(data, balanced=balanced), seed)
+        assert {box.label for boxes in split.of("train").answers for box in boxes} == {"cup", "fork", "lid", "spoon"}
+        assert min(split.counts().values()) > 0
 
 
 def test_time_orders_parts_and_moments_stay_together() -> None:

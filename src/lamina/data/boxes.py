@@ -108,7 +108,7 @@ def assemble(found: Found, root: Path) -> Data:
         digests=digests_of_files(np.array([one.image for one in there], dtype=object)),
         groups=np.array([one.group for one in there], dtype=object) if there[0].group is not None else None,
         times=np.array([one.time for one in there]) if there[0].time is not None else None,
-        balanced=_rarest(answers, counts),
+        balanced=_rarest(answers),
         notes=(*found.notes, f"{len(there):,} images with {sum(counts.values()):,} boxes: {named}."),
         findings=tuple(findings),
     )
@@ -272,9 +272,11 @@ def _labels(answers: np.ndarray, counted: bool = False) -> set[str]:
     return {box.label for boxes in answers for box in boxes if not (counted and box.ignored)}
 
 
-def _rarest(answers: np.ndarray, counts: Counter[str]) -> np.ndarray:
-    """(images,): the rarest class that an image shows, so that a split gives each part some of it; "" for background."""
-    rarest = [min((box.label for box in boxes), key=lambda label: counts[label], default="") for boxes in answers]
+def _rarest(answers: np.ndarray) -> np.ndarray:
+    """(images,): of the classes that an image shows the one on fewest images, so that a split gives each part some of it; ""
+    for background."""
+    images = Counter(label for boxes in answers for label in {box.label for box in boxes})
+    rarest = [min((box.label for box in boxes), key=lambda label: images[label], default="") for boxes in answers]
     return np.array(rarest, dtype=object)
 
 

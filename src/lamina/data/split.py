@@ -28,9 +28,9 @@ def complete(data: Data, seed: int, valid_share: float = SHARE, test_share: floa
     """Give every example a part.
 
     A part that is carved is stratified by class (by quantile, for numbers); examples with equal content stay together,
-    unless rows of a table are equal by coincidence, as do examples of one group; with times, the latest examples are the
-    test part, those before them the validation part. What goes where follows from the seed and the examples' content,
-    not from the order of files.
+    unless rows of a table are equal by coincidence, as do examples of one group, and boxes of each class are in the training
+    part; with times, the latest examples are the test part, those before them the validation part. What goes where follows
+    from the seed and the examples' content, not from the order of files.
 
     Args:
         data: as read.
@@ -107,7 +107,23 @@ def _at_random(data: Data, shares: dict[str, float], seed: int) -> np.ndarray:
         if "train" not in parts or any(share and name not in parts for name, share in shares.items()):
             part_of_unit = _dealt(np.zeros_like(strata), sizes, order, shares)
     part: np.ndarray = part_of_unit[units]
+    _teach_every_class(data, part, units)
     return part
+
+
+def _teach_every_class(data: Data, part: np.ndarray, units: np.ndarray) -> None:
+    """Move a unit back to training for each class of boxes that no example there shows: the smallest that shows it."""
+    if not isinstance(data.answers[0], tuple):
+        return
+    rows_of: dict[str, list[int]] = {}
+    for row, boxes in enumerate(data.answers):
+        for label in {box.label for box in boxes}:
+            rows_of.setdefault(label, []).append(row)
+    sizes = np.bincount(units)
+    for _, rows in sorted(rows_of.items()):
+        if not (part[rows] == "train").any():
+            smallest = min(rows, key=lambda row: (sizes[units[row]], data.digests[row]))
+            part[units == units[smallest]] = "train"
 
 
 def _told_apart(digests: np.ndarray) -> np.ndarray:
