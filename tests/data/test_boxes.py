@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from annotated import picture
-from lamina.data.boxes import Annotated, Box, Found, ImageFiles, assemble, glance, part_called, text_of
+from lamina.data.boxes import Annotated, Box, Found, assemble, glance, part_called, text_of
 from lamina.data.data import Data
 from lamina.errors import DataError
 from lamina.findings import Finding
@@ -145,21 +145,6 @@ def test_a_part_for_training_must_be_there(tmp_path: Path) -> None:
 def test_where_no_box_is_left_it_says_why(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no box is left.*no area.*a\.txt:1"):
         data_of(tmp_path, one(tmp_path, Box("cat", 5, 5, 5, 5)))
-
-
-def test_an_image_is_the_one_nearest_to_its_annotation(tmp_path: Path) -> None:
-    for name in ("train/1.png", "val/1.png", "deep/val/2.png", "Ü b.PNG"):
-        picture(tmp_path / name)
-    files = ImageFiles(tmp_path)
-    beside = tmp_path / "a.json"
-    assert files.named("1.png", beside, "valid") == str(tmp_path / "val/1.png")
-    assert files.named("val/1.png", beside, "train") == str(tmp_path / "val/1.png")  # the name says more
-    assert files.named("1.png", tmp_path / "train" / "1.xml") == str(tmp_path / "train/1.png")
-    assert files.named("ü B.png", beside) == str(tmp_path / "Ü b.PNG")
-    assert files.with_stem("2", beside) == str(tmp_path / "deep/val/2.png")
-    assert files.named("3.png", beside) is None
-    with pytest.raises(DataError, match=r"train/1\.png"):
-        files.named("1.png", beside)
 
 
 @pytest.mark.parametrize(

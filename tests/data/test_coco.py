@@ -75,6 +75,18 @@ def test_images_may_lie_beside_the_folder_that_was_named(tmp_path: Path) -> None
     assert one.image == str(tmp_path / "JPEGImages" / "1.png")
 
 
+def test_a_missing_image_does_not_take_another_of_its_name(tmp_path: Path) -> None:
+    picture(tmp_path / "cam1" / "1.png")
+    picture(tmp_path / "train" / "2.png")
+    write(tmp_path / "a.json", [image(1, "cam2/1.png"), image(2, "cam1/1.png")], [box(1), box(2, shows=2)])
+    found = coco.read(tmp_path / "a.json").images
+    assert [one.image for one in found] == [str(tmp_path / folder / "1.png") for folder in ("cam2", "cam1")]
+    for part in ("train", "val"):
+        write(tmp_path / f"{part}.json", [image(1, "2.png")], [box(1)])
+    found = coco.read(tmp_path).images
+    assert {one.part: Path(one.image).is_file() for one in found} == {"train": True, "valid": False}
+
+
 def test_what_lies_above_is_not_taken(tmp_path: Path) -> None:
     picture(tmp_path / "others" / "1.png")
     file = write(tmp_path / "mine" / "a.json", [image(1, "1.png")], [box(1)])

@@ -118,6 +118,16 @@ def test_folders_of_parts_keep_images_of_the_same_name_apart(tmp_path: Path, ann
     assert parts(read(tmp_path)) == {image.format("train"): "train", image.format("test"): "test"}
 
 
+@pytest.mark.parametrize("annotation", ["{}/x.xml", "annotations/{}/x.xml", "{}/Annotations/x.xml"])
+def test_a_missing_image_does_not_take_another_of_its_name(tmp_path: Path, annotation: str) -> None:
+    picture(tmp_path / "train" / "x.png")
+    for part in ("train", "test"):
+        annotate(tmp_path / annotation.format(part))
+    data = read(tmp_path)
+    assert parts(data) == {"train/x.png": "train"}
+    assert [finding.kind for finding in data.findings] == ["file.missing"]
+
+
 def test_several_years_are_read_together(tmp_path: Path) -> None:
     for year in ("VOC2007", "VOC2012"):
         pair(tmp_path / year, year)
@@ -131,6 +141,8 @@ def test_the_file_name_inside_may_be_wrong(tmp_path: Path) -> None:
     annotate(tmp_path / "1.xml", image="C:\\old\\2.png")
     annotate(tmp_path / "2.xml", image="")
     assert [Path(one.image).name for one in voc.read(tmp_path).images] == ["1.png", "2.png"]
+    (tmp_path / "1.png").unlink()
+    assert [Path(one.image).name for one in voc.read(tmp_path).images] == ["1.png", "2.png"]  # 2.png is that of 2.xml
 
 
 def test_other_files_are_named(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -346,56 +346,3 @@ def glance(folder: Path) -> list[Path]:
 
 _DEPTH, _FOLDERS, _ENTRIES = 3, 100, 100_000  # how deep, how many folders, and how many entries in all are looked at
 _IMAGES = 1000
-
-
-class ImageFiles:
-    """The images below a folder, by the names that annotations give them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
-        self.paths = sorted(path for path in self.folder.rglob("*") if path.suffix.lower() in ENDINGS)
-        self._named: dict[str, list[Path]] = {}
-        self._stems: dict[str, list[Path]] = {}
-        for path in self.paths:
-            if path.name[0] != ".":
-                self._named.setdefault(path.name.lower(), []).append(path)
-                self._stems.setdefault(path.stem.lower(), []).append(path)
-
-    def named(self, name: str, annotation: Path, part: str = "") -> str | None:
-        """The image of that name, which may begin with folders; None where there is none.
-
-        Of several, the one whose folders are those of the name, then of the part, then nearest to the annotation.
-
-        Raises:
-            DataError: several are equally near.
-        """
-        return self._nearest(self._named.get(Path(name).name.lower(), []), name, annotation, part)
-
-    def with_stem(self, stem: str, annotation: Path, part: str = "") -> str | None:
-        """The image of that name whatever its ending, chosen as by ``named``."""
-        return self._nearest(self._stems.get(stem.lower(), []), stem, annotation, part)
-
-    def _nearest(self, paths: list[Path], name: str, annotation: Path, part: str) -> str | None:
-        if len(paths) < 2:
-            return str(paths[0]) if paths else None
-
-        def nearness(path: Path) -> tuple[int, bool, int]:
-            below = path.relative_to(self.folder).parts[:-1]
-            same = _alike(path.parts[-2::-1], Path(name).parts[-2::-1])
-            in_part = bool(part) and part in map(part_called, below)
-            return same, in_part, _alike(path.parts, annotation.absolute().parts)
-
-        paths = sorted(paths, key=nearness, reverse=True)
-        if nearness(paths[0]) == nearness(paths[1]):
-            twice = " and ".join(relative_name(str(path), self.folder) for path in paths[:2])
-            raise DataError(
-                f'"{name}" may be {twice}.',
-                str(annotation),
-                "Give images names of their own, or write the folder, too.",
-            )
-        return str(paths[0])
-
-
-def _alike(one: Sequence[str], other: Sequence[str]) -> int:
-    """How many names two paths have in common, from their beginning."""
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lamina.data.boxes import Annotated, Box, Found, ImageFiles, part_called
+from lamina.data.boxes import Annotated, Box, Found, part_called
+from lamina.data.image_files import SURE, Claim, ImageFiles, Nearness, settle
 from lamina.data.images import relative_name
 from lamina.data.parts import listed
 from lamina.errors import DataError
@@ -57,7 +58,9 @@ def read(path: Path) -> Found:
             f"Left out, since their names say no part: {listed(relative_name(str(file), root) for file in unsaid)}."
         )
     known: dict[Path, ImageFiles] = {}
-    return Found([one for file in used for one in _images(file, parts[file], root, known)], tuple(notes))
+    claims = [claim for file in used for claim in _images(file, parts[file], root, known)]
+    settle(claims)
+    return Found([claim.one for claim in claims], tuple(notes))
 
 
 def _part_of(file: Path, root: Path) -> str:
@@ -66,7 +69,7 @@ def _part_of(file: Path, root: Path) -> str:
     return next((part for part in map(part_called, names) if part), "")
 
 
-def _images(file: Path, part: str, root: Path, known: dict[Path, ImageFiles]) -> list[Annotated]:
+def _images(file: Path, part: str, root: Path, known: dict[Path, ImageFiles]) -> list[Claim]:
     content, name = _load(file), relative_name(str(file), root)
     names: dict[int | str, str] = {}
     for number, entry in enumerate(_list(content, "categories", file), 1):
@@ -74,14 +77,16 @@ def _images(file: Path, part: str, root: Path, known: dict[Path, ImageFiles]) ->
         if not isinstance(entry.get("name"), str) or not entry["name"].strip():
             raise DataError("it has no name.", f"{name}, category {kind}", "Name the class.")
         names[kind] = entry["name"].strip()
-    found: dict[int | str, Annotated] = {}
+    found: dict[int | str, Claim] = {}
     for number, entry in enumerate(_list(content, "images", file), 1):
         where = f"{name}, image number {number}"
         image = _id(entry, "id", found, where)
         if not isinstance(entry.get("file_name"), str) or not entry["file_name"].strip():
             raise DataError("it has no file_name.", where, _ANEW)
-        located = _locate(entry["file_name"].strip().replace("\\", "/"), file, part, root, known)
-        found[image] = Annotated(located, part, size=_size(entry, where))
+        called = entry["file_name"].strip().replace("\\", "/")
+        located, nearness = _locate(called, file, part, root, known)
+        beside = str((file.parent / called).absolute())
+        found[image] = Claim(Annotated(located or beside, part, size=_size(entry, where)), nearness, called, beside)
     for number, entry in enumerate(_list(content, "annotations", file), 1):
         where = f"{name}, annotation {entry.get('id', f'number {number}')}"
         shows, of = entry.get("image_id"), entry.get("category_id")
@@ -91,7 +96,7 @@ def _images(file: Path, part: str, root: Path, known: dict[Path, ImageFiles]) ->
             raise DataError(f"its category {of!r} is not listed.", where, _ANEW)
         left, top, width, height = _bounds(entry, where)
         box = Box(names[of], left, top, left + width, top + height, bool(entry.get("iscrowd")))
-        found[shows].boxes.append((box, where))
+        found[shows].one.boxes.append((box, where))
     return list(found.values())
 
 
@@ -155,17 +160,18 @@ def _bounds(entry: dict[str, Any], where: str) -> tuple[float, float, float, flo
     return left, top, width, height
 
 
-def _locate(name: str, file: Path, part: str, root: Path, known: dict[Path, ImageFiles]) -> str:
-    """Where an image is: beside the file, in one of the usual folders, or anywhere below the root.
+def _locate(name: str, file: Path, part: str, root: Path, known: dict[Path, ImageFiles]) -> tuple[str | None, Nearness]:
+    """Where an image is, and how sure that is: beside the file, in one of the usual folders, or anywhere below the root.
 
     Above the root nothing is searched, unless it is a folder of annotations: what lies there may be anybody's.
     """
     for folder in (file.parent, file.parent / "images", file.parent.parent / "images", file.parent.parent, root):
         if os.path.isfile(folder / name):
-            return str((folder / name).absolute())
+            return str((folder / name).absolute()), SURE
     for folder in (root, root.absolute().parent) if root.absolute().name.lower() in _FOLDERS else (root,):
         if folder not in known:  # once for all files
             known[folder] = ImageFiles(folder)
         if known[folder].paths:
-            return known[folder].named(name, file, part) or str((file.parent / name).absolute())
-    return str((file.parent / name).absolute())
+            found = known[folder].named(name, file, part)
+            return found, known[folder].nearness(Path(found), name, file, part) if found else ()
+    return None, ()

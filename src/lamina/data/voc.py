@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from lamina.data.boxes import Annotated, Box, Found, ImageFiles, beginning, bytes_of, part_called, text_of
+from lamina.data.boxes import Annotated, Box, Found, beginning, bytes_of, part_called, text_of
 from lamina.data.decoding import ENDINGS
+from lamina.data.image_files import Claim, ImageFiles, settle
 from lamina.data.images import relative_name
 from lamina.data.parts import PART_NAMES
 from lamina.errors import DataError
@@ -42,11 +43,13 @@ def read(folder: Path) -> Found:
         read_xml = [
             (file, _read(file, known, parts.get(file.stem) or _part_of(file, folder), folder)) for file in listed_xml
         ]
-        found = [one for _, one in read_xml if one is not None]
+        claims = [claim for _, claim in read_xml if claim is not None]
+        settle(claims)
+        found = [claim.one for claim in claims]
         taken, stems = {one.image for one in found}, {file.stem.lower() for file in xml}
         bare = [path for path in known.paths if str(path) not in taken and path.stem.lower() not in stems]
         findings += _unused("images have no annotation", bare, folder)
-        findings += _unused("XML files annotate no image", [file for file, one in read_xml if one is None], folder)
+        findings += _unused("XML files annotate no image", [file for file, claim in read_xml if claim is None], folder)
         out = [file for file in xml if names and file.stem not in parts]
         findings += _unused("annotations are in none of the lists of ImageSets/Main", out, folder)
         findings += _unannotated(sorted(parts.keys() - {file.stem for file in xml}))
@@ -102,23 +105,27 @@ def _part_of(file: Path, folder: Path) -> str:
     return next((part for part in map(part_called, file.relative_to(folder).parts[:-1]) if part), "")
 
 
-def _read(file: Path, known: ImageFiles, part: str, folder: Path) -> Annotated | None:
-    """An image's annotation; None where the file annotates none."""
+def _read(file: Path, known: ImageFiles, part: str, folder: Path) -> Claim | None:
+    """An image's annotation, and how sure its image is; None where the file annotates none."""
     tree = _tree(file)
     if tree.tag != "annotation":
         return None
     name = (tree.findtext("filename") or "").strip().replace("\\", "/")
     beside = known.named(name, file, part) if _stem(name) == file.stem else None
     image = beside or known.with_stem(file.stem, file, part) or (known.named(name, file, part) if name else None)
+    by_stem = image is not None and Path(image).stem.lower() == file.stem.lower()
+    folders = name if "/" in name else str(file)
+    nearness = () if image is None else (by_stem, *known.nearness(Path(image), folders, file, part))
     if image is None:
         image = str(file.with_name(Path(name).name or f"{file.stem}.jpg").absolute())
+    missed = str(file.with_name(file.stem + (Path(name).suffix or ".jpg")).absolute())
     width, height = (_number(tree.findtext(f"size/{side}") or "0") for side in ("width", "height"))
     size = (int(width), int(height)) if 0 < width < 1e9 and 0 < height < 1e9 else None
     boxes = [
         _box(item, f"{relative_name(str(file), folder)}, object {number}")
         for number, item in enumerate(tree.iter("object"), 1)
     ]
-    return Annotated(image, part, boxes, size)
+    return Claim(Annotated(image, part, boxes, size), nearness, file.stem.lower() if by_stem else name, missed)
 
 
 def _tree(file: Path) -> ElementTree.Element:
