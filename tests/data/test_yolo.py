@@ -55,6 +55,16 @@ def test_lines(tmp_path: Path, line: str, box: Box) -> None:
     assert data.part.tolist() == ["train", "valid"]
 
 
+def test_key_points_are_no_outline(tmp_path: Path) -> None:
+    names = "names: [cat, dog]\nkpt_shape: [2, 3]\n"
+    data = read(tree(tmp_path / "a", "1 .5 .5 .2 .5 .1 .1 2 .9 .9 2\n", names))
+    assert data.answers[0] == (Box("dog", 40, 20, 60, 60),)
+    with pytest.raises(DataError, match=r"train 1\.txt:1: it has 9 numbers, and by kpt_shape 11"):
+        yolo.read(tree(tmp_path / "b", "1 .5 .5 .2 .5 .1 .1 .9 .9\n", names))
+    with pytest.raises(DataError, match=r"its kpt_shape is 3"):
+        yolo.read(tree(tmp_path / "c", names="names: [cat, dog]\nkpt_shape: 3\n"))
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -141,6 +151,13 @@ def test_folders_without_a_description(tmp_path: Path) -> None:
     assert data.part.tolist() == ["train", "valid"]
     assert data.answers[0][0].label == "1"
     assert any("numbers are their names" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("place", ["classes.txt", "labels/classes.txt", "images/train/_darknet.labels"])
+def test_names_lie_above_or_beside(tmp_path: Path, place: str) -> None:
+    tree(tmp_path, names=None)
+    text(tmp_path / place, "cat\ndog\n")
+    assert read(tmp_path).answers[0][0].label == "dog"
 
 
 def test_text_beside_images(tmp_path: Path) -> None:

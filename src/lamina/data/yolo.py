@@ -5,7 +5,7 @@ names of the classes in classes.txt or obj.names.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +45,18 @@ def read(path: Path) -> Found:
     """
     file = path if path.is_file() else _yaml_of(path)
     root = path.parent if path.is_file() else path
+    points: int | None = None
     if file is not None:
-        names, folders = _described(file)
+        names, folders, points = _described(file)
         said = f"YOLO annotations, described by {file.name}"
     else:
-        listed_names = _names_file(path)
-        names = _lines(listed_names) if listed_names else {}
         folders = _folders(path)
+        listed_names = _names_file([path, path / "labels", *(folder for _, folder in folders)])
+        names = _lines(listed_names) if listed_names else {}
         said = "YOLO annotations" + (f", classes named by {listed_names.name}" if listed_names else "")
     images: list[Annotated] = []
     for part, place in folders:
-        images += [_read(image, part, names, root) for image in _images(place, root)]
+        images += [_read(image, part, names, root, points) for image in _images(place, root)]
     if not images:
         raise DataError("there is no image in its folders.", str(file or path), "Check the paths in it.")
     notes = [f"{said}. An image without a text file shows nothing."]
@@ -84,8 +85,9 @@ def _describes(file: Path) -> bool:
     )
 
 
-def _names_file(folder: Path) -> Path | None:
-    return next((folder / name for name in _NAMES if (folder / name).is_file()), None)
+def _names_file(folders: Iterable[Path]) -> Path | None:
+    """The file that names the classes, in the first folder that has one."""
+    return next((folder / name for folder in folders for name in _NAMES if (folder / name).is_file()), None)
 
 
 def _lines(file: Path) -> dict[int, str]:
@@ -93,8 +95,8 @@ def _lines(file: Path) -> dict[int, str]:
     return {number: line for number, line in enumerate(lines) if line}
 
 
-def _described(file: Path) -> tuple[dict[int, str], list[tuple[str, Path]]]:
-    """Class names by number, and (part, folder or list) of each part."""
+def _described(file: Path) -> tuple[dict[int, str], list[tuple[str, Path]], int | None]:
+    """Class names by number; (part, folder or list) of each part; and how many numbers of key points follow each box."""
     import yaml  # type: ignore[import-untyped]
 
     try:
@@ -118,7 +120,7 @@ def _described(file: Path) -> tuple[dict[int, str], list[tuple[str, Path]]]:
             folders.append((part, _place(str(entry).replace("\\", "/"), base, file)))
     if not any(part == "train" for part, _ in folders):
         raise DataError('it has no "train".', str(file), "Name the folder of the training images: train: images/train.")
-    return names, list(dict.fromkeys(folders))
+    return names, list(dict.fromkeys(folders)), _points(content.get("kpt_shape"), file)
 
 
 def _names(given: list[Any] | dict[Any, Any], file: Path) -> dict[int, str]:
@@ -130,6 +132,19 @@ def _names(given: list[Any] | dict[Any, Any], file: Path) -> dict[int, str]:
                 f'"{number}: {name}" among its names is no number with a name.', str(file), "Write: 0: cat, 1: dog."
             )
     return {int(number): str(name) for number, name in pairs.items()}
+
+
+def _points(shape: Any, file: Path) -> int | None:
+    """How many numbers of key points follow each box; None where these are no poses."""
+    if shape is None:
+        return None
+    if not (isinstance(shape, list) and len(shape) == 2 and all(type(size) is int and size > 0 for size in shape)):
+        raise DataError(
+            f"its kpt_shape is {shape!r}; it must be two whole numbers.",
+            str(file),
+            "Write how many key points there are, and how many numbers each has: kpt_shape: [17, 3].",
+        )
+    return int(shape[0] * shape[1])
 
 
 def _each(value: Any) -> list[Any]:
@@ -161,7 +176,7 @@ def _images(place: Path, root: Path) -> list[Path]:
     return [root / name if (root / name).is_file() else place.parent / name for name in named]
 
 
-def _read(image: Path, part: str, names: dict[int, str], root: Path) -> Annotated:
+def _read(image: Path, part: str, names: dict[int, str], root: Path, points: int | None) -> Annotated:
     """An image with the boxes of its text file; none where there is no file."""
     labels = _labels_of(image)
     boxes = []
@@ -169,7 +184,7 @@ def _read(image: Path, part: str, names: dict[int, str], root: Path) -> Annotate
         for number, line in enumerate(text_of(labels).splitlines(), 1):
             if line.strip():
                 where = f"{relative_name(str(labels), root)}:{number}"
-                boxes.append((_box(line.split(), names, where), where))
+                boxes.append((_box(line.split(), names, where, points), where))
     return Annotated(str(image.absolute()), part, boxes, relative=True)
 
 
@@ -202,7 +217,8 @@ def _orphans(images: list[Annotated], places: list[Path], root: Path) -> Iterato
         )
 
 
-def _box(words: list[str], names: dict[int, str], where: str) -> Box:
+def _box(words: list[str], names: dict[int, str], where: str, points: int | None) -> Box:
+    """A line as a box; of a pose that of the object, whose key points are ``points`` numbers."""
     try:
         kind, *numbers = map(float, words)
     except ValueError:
@@ -216,6 +232,12 @@ def _box(words: list[str], names: dict[int, str], where: str) -> Box:
             "Correct the number, or name the class.",
         )
     label = names.get(int(kind), str(int(kind)))
+    if points is not None:
+        if len(numbers) != 4 + points:
+            raise DataError(
+                f"it has {len(words)} numbers, and by kpt_shape {5 + points}.", where, f"{_ROW[:-1]}, and key points."
+            )
+        numbers = numbers[:4]
     if len(numbers) >= 6 and len(numbers) % 2 == 0:  # a polygon
         return Box(label, min(numbers[0::2]), min(numbers[1::2]), max(numbers[0::2]), max(numbers[1::2]))
     if len(numbers) != 4:
