@@ -43,6 +43,21 @@ def test_sizes_are_those_of_the_image_as_it_is_shown(tmp_path: Path) -> None:
     assert pixels[39, 5, 0] > 200
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sizes_are_those_of_each_format(tmp_path: Path, ending: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stripes(80, 40)).save(tmp_path / f"a.{ending}", exif=exif)
+    wide, high = (80, 40) if orientation < 5 else (40, 80)
+    assert upright_size(tmp_path / f"a.{ending}") == (wide, high)
+    assert decode_whole(tmp_path / f"a.{ending}", 40, 1)[1] == (wide, high)
+    pixels = upright(tmp_path / f"a.{ending}")
+    assert pixels.shape == (high, wide, 3)
+    low, across = pixels[-1, 0, 0] > 128, pixels[0, -1, 0] > 128  # where it is light
+    assert (low, across) == ((orientation in (2, 3, 5, 6)), (orientation in (1, 4, 7, 8)))
+
+
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
     with pytest.raises(DataError, match=r"bad\.jpg"):

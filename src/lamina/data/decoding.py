@@ -126,6 +126,8 @@ def _shown(
 
 def _turned(image: Image.Image) -> bool:
     """Whether an image's EXIF orientation swaps width and height; damaged EXIF says nothing."""
+    if image.format == "TIFF":  # Pillow turns these itself, and has swapped their sides already
+        return False
     if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode it all, to look behind the pixels
         return False
     try:
