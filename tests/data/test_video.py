@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lamina.data import video
+from lamina.data.pictures import gather
 from lamina.data.video import Frame
 from lamina.errors import DataError
 
@@ -35,6 +36,16 @@ def test_frames_are_counted_and_read_in_any_order(film: Path) -> None:
         assert abs(float(pixels[:, 40:].mean()) - 20 * frame.number) < 8
         if frame.number > 5:
             assert pixels[:, :24, 0].mean() > pixels[:, :24, 2].mean() + 50  # red first
+
+
+def test_frames_are_gathered_among_pictures(film: Path) -> None:
+    pixels = np.zeros((2, 4, 5, 3), np.uint8)
+    raws, where = gather([pixels, film, "a.png", pixels[0]], films=True)
+    assert where.tolist() == [
+        "image 0", "image 1", *(f"{film}:{number}" for number in range(12)), "a.png", "image 2",
+    ]  # fmt: skip
+    assert raws[2:14].tolist() == video.frames(film)
+    assert np.shape(raws[-1]) == (4, 5, 3)
 
 
 def test_files_that_are_no_videos_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 
 from lamina.data.data import Data, Source
 from lamina.data.decoding import ENDINGS as ENDINGS
-from lamina.data.decoding import bytes_of_16_bit
 from lamina.data.decoding import decode as decode
 from lamina.data.decoding import decode_whole as decode_whole
 from lamina.data.decoding import image_size_and_mode as image_size_and_mode
@@ -24,6 +23,7 @@ from lamina.data.decoding import survey as survey
 from lamina.data.decoding import upright as upright
 from lamina.data.decoding import upright_size as upright_size
 from lamina.data.parts import PART_NAMES, listed, single_class
+from lamina.data.pixels import as_bytes, channels_last
 from lamina.data.table_files import Table, read_table
 from lamina.data.tables import missing_targets, path_column, split_keys, target_of
 from lamina.errors import DataError, OptionError
@@ -161,8 +161,8 @@ def image_arrays(source: Source) -> Data:
     """
     if not (isinstance(source.where, tuple | list) and len(source.where) == 2):
         raise DataError("arrays of images need answers.", "source", "Give a pair: (images, answers).")
-    pixels, notes = _as_bytes(np.asarray(source.where[0]))
-    pixels = _channels_last(pixels, notes)
+    pixels, notes = as_bytes(np.asarray(source.where[0]))
+    pixels = channels_last(pixels, notes)
     given = np.asarray(source.where[1])
     if given.ndim != 1 or len(given) != len(pixels):
         raise DataError(
@@ -333,43 +333,3 @@ def _missing_files(table: Table, column: str, cells: list[Any], there: np.ndarra
             count=len(gone),
             evidence={"rows": len(there), "missing": len(gone)},
         )
-
-
-# --- arrays ---
-
-
-def _as_bytes(pixels: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Any numbers as uint8, and what was assumed. Raises DataError for a range that is none of an image's."""
-    if pixels.ndim not in (3, 4) or not pixels.size or pixels.dtype.kind not in "uifb":
-        raise DataError(
-            f"an array of shape {pixels.shape} and type {pixels.dtype} was given.",
-            "images",
-            "Give numbers as (n, height, width), (n, height, width, channels) or (n, channels, height, width).",
-        )
-    if pixels.dtype == np.uint8:
-        return pixels, []
-    if pixels.dtype == bool:
-        return pixels.astype(np.uint8) * 255, ["Pixels are true or false: taken as white and black."]
-    if pixels.dtype == np.uint16:
-        return bytes_of_16_bit(pixels), ["16-bit pixels were divided by 257."]
-    finite = np.isfinite(pixels).reshape(len(pixels), -1).all(1)
-    if not finite.all():
-        raise DataError(
-            f"{int((~finite).sum())} images hold NaN or infinity.", f"image {int(finite.argmin())}", "Mend."
-        )
-    low, high = float(pixels.min()), float(pixels.max())
-    if low < 0 or high > 255:
-        raise DataError(f"pixels reach from {low:g} to {high:g}.", "images", "Scale them to 0..1 or 0..255.")
-    if pixels.dtype.kind == "f" and high <= 1:
-        return np.round(pixels * 255).astype(np.uint8), ["Pixels lie in 0..1: taken as black to white."]
-    return np.round(pixels).astype(np.uint8), ["Pixels lie in 0..255, rounded to whole numbers."]
-
-
-def _channels_last(pixels: np.ndarray, notes: list[str]) -> np.ndarray:
-    """(n, c, h, w) as (n, h, w, c); others as they are. Raises DataError for a number of channels that is none."""
-    if pixels.ndim == 4 and pixels.shape[3] not in (1, 3, 4) and pixels.shape[1] in (1, 3, 4):
-        notes.append(f"Shape {pixels.shape} was taken as (images, channels, height, width).")
-        pixels = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
-    if pixels.ndim == 4 and pixels.shape[3] not in (1, 3, 4):
-        raise DataError(f"the shape is {pixels.shape}.", "images", "Give 1, 3 or 4 channels, last or second.")
-    return pixels

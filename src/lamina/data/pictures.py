@@ -9,9 +9,10 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from lamina.data import idx, images
+from lamina.data import idx, images, video
 from lamina.data.building import encode_each
 from lamina.data.data import Arrays, Data, Raws, Source
+from lamina.data.pixels import pictures_of
 from lamina.data.rows import LOOKED_AT
 from lamina.data.table_files import is_table, read_table
 from lamina.data.tables import path_column
@@ -25,8 +26,8 @@ SMALLEST = 8  # pixels of a side that is chosen without being asked for
 def recognised(source: Source) -> str | None:
     """Why a source holds images with classes, or None; looks at names, and at the first rows of a table."""
     if source.path is None:
-        first = source.where[0] if isinstance(source.where, tuple) else source.where
-        shape = np.shape(first) if not hasattr(first, "columns") else ()
+        pair = isinstance(source.where, tuple | list) and len(source.where) == 2
+        shape = _shape(source.where[0] if pair else source.where)
         return f"the array of shape {shape} holds pixels" if len(shape) in (3, 4) else None
     if idx.is_idx(source.path):
         return "the folder holds IDX files of images and labels"
@@ -39,32 +40,45 @@ def recognised(source: Source) -> str | None:
     return None if column is None else f'the column "{column}" holds paths of images'
 
 
-def gather(inputs: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Image files, folders of them (all below, in alphabetical order), or one array of pixels.
+def gather(inputs: Sequence[Any], films: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Image files, folders of them (all below, in alphabetical order), and arrays of pixels, in the order given.
+
+    Args:
+        inputs: what is to be answered.
+        films: whether videos are taken, too, as their frames.
 
     Returns:
         The raws (paths or pixels), and for each of them where it came from. A file that is missing is kept: decoding says so.
 
     Raises:
-        DataError: there is nothing at all.
+        DataError: there is nothing at all, or an array is none of pictures.
     """
-    arrays = [item for item in inputs if isinstance(item, np.ndarray)]
-    if arrays:
-        pixels = np.concatenate([array[None] if array.ndim < 3 or _single(array) else array for array in arrays])
-        return pixels, np.array([f"image {index}" for index in range(len(pixels))], dtype=object)
-    paths: list[str] = []
+    raws: list[Any] = []
+    where: list[str] = []
+    arrays = 0
     for item in inputs:
-        path = Path(item)
-        if path.is_dir():
-            below = (Path(folder) / name for folder, _, names in os.walk(path) for name in names)
-            paths += sorted(str(file) for file in below if file.suffix.lower() in images.ENDINGS)
-        else:
-            paths.append(str(path))
-    if not paths:
+        if isinstance(item, np.ndarray):
+            shown = list(pictures_of(item))
+            raws += shown
+            where += [f"image {arrays + index}" for index in range(len(shown))]
+            arrays += len(shown)
+            continue
+        found: list[Any] = [str(Path(item))]
+        if films and video.is_video(item):
+            found = video.frames(item)
+        elif Path(item).is_dir():
+            below = (Path(folder) / name for folder, _, names in os.walk(item) for name in names)
+            found = sorted(str(file) for file in below if file.suffix.lower() in images.ENDINGS)
+        raws += found
+        where += map(str, found)
+    if not raws:
         raise DataError(
             "there is no image in it.", ", ".join(map(str, inputs)), "Name image files, or folders of them."
         )
-    return np.array(paths, dtype=object), np.array(paths, dtype=object)
+    column = np.empty(len(raws), dtype=object)
+    for place, raw in enumerate(raws):
+        column[place] = raw
+    return column, np.array(where, dtype=object)
 
 
 def decoded(raws: Raws, side: int, channels: int) -> Arrays:
@@ -150,6 +164,9 @@ def write_digits(path: Path) -> Source:
     return Source(path / "digits")
 
 
-def _single(array: np.ndarray) -> bool:
-    """Whether a 3-dimensional array is one colour picture rather than several grey ones."""
-    return array.ndim == 3 and array.shape[2] in (3, 4)
+def _shape(given: Any) -> tuple[int, ...]:
+    """The shape of what holds numbers; of a frame, or of rows of different lengths, none."""
+    try:
+        return () if hasattr(given, "columns") else np.shape(given)
+    except ValueError:
+        return ()

@@ -81,15 +81,7 @@ class ObjectDetection(Task):
 
     def gather(self, inputs: Sequence[Any], facts: Facts) -> tuple[Raws, np.ndarray]:
         """Image files, videos (each of their frames), folders of images, or arrays of pixels."""
-        if not any(isinstance(item, str | Path) and video.is_video(item) for item in inputs):
-            return pictures.gather(inputs)
-        raws: list[Any] = []
-        for item in inputs:
-            raws += video.frames(item) if video.is_video(item) else pictures.gather([item])[0].tolist()
-        column = np.empty(len(raws), dtype=object)
-        for place, raw in enumerate(raws):
-            column[place] = raw
-        return column, np.array([str(raw) for raw in raws], dtype=object)
+        return pictures.gather(inputs, films=True)
 
     def facts(self, data: Data) -> Facts:
         """Classes, side, channels, and mean and deviation of the pixels."""
