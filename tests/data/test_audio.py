@@ -57,6 +57,43 @@ def test_bytes_and_samples_are_recordings_too(tmp_path: Path) -> None:
     assert np.array_equal(audio.decode(file, 8000), file)
 
 
+@pytest.mark.parametrize(
+    "samples",
+    [
+        wave(),
+        wave().astype(np.float32),
+        np.round(wave() * 32767).astype(np.int64),
+        np.round(wave() * (2**31 - 1)).astype(np.int32),
+        np.round(wave() * 32767 + 32768).astype(np.uint16),
+        np.stack([wave() + 0.2, wave() - 0.2], 1),
+        np.stack([wave() + 0.2, wave() - 0.2], 0),
+        np.round(np.stack([wave()] * 2, 1) * 32767).astype(np.int16),
+        wave()[:, None],
+    ],
+)
+def test_samples_are_scaled_by_what_they_are(samples: np.ndarray) -> None:
+    decoded = audio.decode(samples, 8000)
+    assert decoded.dtype == np.int16
+    assert np.abs(decoded - wave() * 32767).max() <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("samples", "says"),
+    [
+        (wave(size=1.5), "reach from -1.5 to 1.5.*Scale them"),
+        (np.array([0.0, np.nan]), "no finite numbers"),
+        (np.array([0.0, -np.inf]), "no finite numbers"),
+        (np.array([0, 40_000]), "reach from 0 to 40000"),
+        (np.zeros((2, 3, 4)), r"shape \(2, 3, 4\)"),
+        (np.zeros(0), r"shape \(0,\)"),
+        (np.array(["a"]), "type <U1"),
+    ],
+)
+def test_samples_that_are_no_sound_are_refused(samples: np.ndarray, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        audio.decode(samples, 8000)
+
+
 def test_how_loud_a_recording_is(tmp_path: Path) -> None:
     loud = np.clip(wave(size=1.5), -1, 1)
     soundfile.write(tmp_path / "loud.wav", loud, 8000)

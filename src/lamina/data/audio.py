@@ -78,19 +78,20 @@ def decode(recording: str | Path | bytes | np.ndarray, rate: int) -> np.ndarray:
     """Decode one recording, mix its channels evenly, and resample it by a polyphase filter.
 
     Args:
-        recording: a file, the bytes of one, or (samples,) int16 that have the rate already.
+        recording: a file, the bytes of one, or samples that have the rate already: (samples,) or (samples, channels), as
+            floats in -1..1, or as whole numbers that use the range of their type (of 64-bit ones, 16 bits).
         rate: samples per second of what is returned.
 
     Returns:
         (samples,) int16.
 
     Raises:
-        DataError: the file is missing, corrupt, empty or holds what is no number; ``where`` names it.
+        DataError: the file is missing, corrupt, empty or holds what is no number; ``where`` names it. Or samples are no sound.
     """
     import soundfile
 
     if isinstance(recording, np.ndarray):
-        return recording.astype(np.int16)
+        return _samples(recording)
     name = "standard input" if isinstance(recording, bytes) else os.fspath(recording)
     try:
         opened = io.BytesIO(recording) if isinstance(recording, bytes) else name
@@ -107,7 +108,33 @@ def decode(recording: str | Path | bytes | np.ndarray, rate: int) -> np.ndarray:
 
         shared = gcd(own, rate)
         mixed = resample_poly(mixed, rate // shared, own // shared)
-    return np.asarray(np.clip(np.round(mixed * FULL), -FULL, FULL), dtype=np.int16)
+    return _of_16_bit(mixed)
+
+
+def _samples(given: np.ndarray) -> np.ndarray:
+    """(samples,) int16 of an array, as ``decode`` takes it; the shorter of two sides is that of the channels."""
+    kind, size = given.dtype.kind, given.dtype.itemsize
+    if given.ndim not in (1, 2) or not given.size or kind not in "fiu":
+        raise DataError(
+            f"an array of shape {given.shape} and type {given.dtype} was given.",
+            remedy="Give samples as numbers, (samples,) or (samples, channels).",
+        )
+    low, high = float(given.min()), float(given.max())
+    if low != low or high - low == np.inf:
+        raise DataError("it has samples that are no finite numbers.", remedy="Replace it, or leave it out.")
+    if (kind == "f" and max(-low, high) > 1) or (size == 8 and not -FULL - 1 <= low <= high <= FULL):
+        raise DataError(f"its samples reach from {low:g} to {high:g}.", remedy="Scale them to -1..1, or to 16 bits.")
+    whole = given.astype(np.int16) if kind != "f" and size == 8 else given
+    if whole.dtype == np.int16 and whole.ndim == 1:
+        return whole
+    half = 1.0 if kind == "f" else 2.0 ** (8 * whole.dtype.itemsize - 1)
+    shares = (whole.astype(np.float64) - (half if whole.dtype.kind == "u" else 0.0)) / half
+    return _of_16_bit(shares if shares.ndim == 1 else shares.mean(int(np.argmin(shares.shape))))
+
+
+def _of_16_bit(shares: np.ndarray) -> np.ndarray:
+    """int16 of samples in -1..1; what is beyond is cut."""
+    return np.asarray(np.clip(np.round(shares * FULL), -FULL, FULL), dtype=np.int16)
 
 
 def _unreadable(file: str | Path, error: Exception) -> DataError:
