@@ -16,7 +16,9 @@ from lamina.data.data import Source
 from lamina.data.recording_checks import Transcript
 from lamina.data.vocabulary import choose
 from lamina.errors import DataError
+from lamina.layers.log_mel import LogMel
 from lamina.layers.recogniser import CHUNK
+from lamina.layers.sound_front import STRIDE
 from lamina.metrics.speech import aligned
 from lamina.tasks.speech_recognition import SpeechRecognition
 from trained import Trained
@@ -26,7 +28,12 @@ TONES = pytest.mark.parametrize("trained", ["speech_recognition"], indirect=True
 
 def facts_of(texts: list[str], kind: str = "characters") -> dict[str, object]:
     vocabulary, _ = choose(texts, kind)  # type: ignore[arg-type]
-    return {"vocabulary": vocabulary.to_json(), "bytes": vocabulary.bytes_of().tolist(), "texts": texts}
+    return {
+        "rate": 8000,
+        "vocabulary": vocabulary.to_json(),
+        "bytes": vocabulary.bytes_of().tolist(),
+        "texts": texts,
+    }
 
 
 def spoken(text: str, facts: dict[str, object]) -> torch.Tensor:
@@ -46,6 +53,18 @@ def test_words_have_times_in_order(kind: str) -> None:
         kind == "characters"
     ):  # each after a blank of one frame of 20 ms; and half a frame's worth of silence goes before
         assert answer["words"][1] == {"word": "two", "start": 0.13, "end": 0.23, "confidence": 0.99}
+
+
+@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100])
+def test_times_are_those_of_the_samples_at_any_rate(rate: int) -> None:
+    """Each frame follows the one before by a whole number of samples, which need not be a hundredth of a second."""
+    text = "one two " * 300
+    facts = facts_of([text]) | {"rate": rate}
+    outputs = spoken(text.strip(), facts)
+    (answer,) = transcribing.answers(outputs, facts)
+    hop = LogMel(rate, 16).hop * STRIDE
+    frames = int(ctc.frames_of(outputs)[0])
+    assert answer["words"][-1]["end"] == pytest.approx(frames * hop / rate - transcribing.EDGE, abs=0.06)
 
 
 def test_a_character_that_training_never_saw_is_no_letter() -> None:

@@ -28,7 +28,7 @@ from lamina.data.store import columns_of, gathered
 from lamina.errors import OptionError
 from lamina.execution import Execution
 from lamina.findings import Finding
-from lamina.layers.log_mel import HOP
+from lamina.layers.log_mel import hop_of
 from lamina.tasks.task import Answer, Facts, Shown, Task
 
 MOST = 8  # inputs that are explained at a time
@@ -243,9 +243,12 @@ def _moved(subject: Subject, networks: list[nn.Module], raws: Raws, one: Tensors
     others = [walk(network, asked.number, asked.inputs, mean, PLAIN).shares for network in networks]
     value, reference = (asked.scale * number + asked.offset for number in (own.value, own.reference))
     (shown,) = subject.task.show(raws, subject.facts, None, [answer])
+    rate = subject.facts.get("rate")
+    seconds = hop_of(rate) / rate if rate else 0.0
     return Explanation(
         where, answer, own.kind, asked.about, value, reference, REFERENCES[own.kind], asked.scale * own.shares,
-        asked.scale * own.missing, _likeness(own.shares, others), asked.tokens, (), _picture(own), HOP, shown, asked.headline,
+        asked.scale * own.missing, _likeness(own.shares, others), asked.tokens, (), _picture(own), seconds, shown,
+        asked.headline,
     )  # fmt: skip
 
 

@@ -15,14 +15,13 @@ from torch import Tensor
 
 from lamina import ctc
 from lamina.data.vocabulary import END, UNKNOWN, Vocabulary
-from lamina.layers.log_mel import HOP
+from lamina.layers.log_mel import hop_of
 from lamina.layers.sound_front import STRIDE
 from lamina.metrics.speech import Hearing
 from lamina.ngrams import NGrams
 
 ORDERS = {"characters": 7, "words": 3, "bytepairs": 4}  # of the n-gram model, by what tokens are
 EDGE = 0.05  # seconds of silence that are put around each recording, so that short ones have frames enough
-FRAME = HOP * STRIDE  # seconds of a frame of the outputs
 
 
 def hearing(facts: dict[str, Any]) -> Hearing:
@@ -39,8 +38,9 @@ def answers(outputs: Tensor, facts: dict[str, Any]) -> list[dict[str, Any]]:
     """For each recording the text as ``prediction``; ``confidence``, the geometric mean of the frames' probabilities; and
     ``words``, each with its own confidence, and ``start`` and ``end`` in seconds."""
     reader, lengths = _reader(facts), ctc.frames_of(outputs).tolist()
+    frame = STRIDE * hop_of(facts["rate"]) / facts["rate"]  # seconds
     return [
-        _answer(transcript, row[:length].numpy(), reader.vocabulary)
+        _answer(transcript, row[:length].numpy(), reader.vocabulary, frame)
         for transcript, row, length in zip(_read(outputs, reader), outputs, lengths, strict=True)
     ]
 
@@ -100,8 +100,10 @@ def _text(tokens: Sequence[int], vocabulary: Vocabulary) -> str:
     return " ".join(vocabulary.decode(known).split())
 
 
-def _answer(transcript: list[tuple[int, ...]], frames: np.ndarray, vocabulary: Vocabulary) -> dict[str, Any]:
-    """The answer for one recording."""
+def _answer(
+    transcript: list[tuple[int, ...]], frames: np.ndarray, vocabulary: Vocabulary, frame: float
+) -> dict[str, Any]:
+    """The answer for one recording, each of whose frames takes ``frame`` seconds."""
     found = [ctc.align(tokens, piece) for tokens, piece in zip(transcript, ctc.pieces(frames), strict=True)]
     starts = np.cumsum([0, *(len(told) for _, told in found)])
     spans = np.concatenate([spans + start for (spans, _), start in zip(found, starts[:-1], strict=True)])
@@ -110,12 +112,12 @@ def _answer(transcript: list[tuple[int, ...]], frames: np.ndarray, vocabulary: V
     return {
         "prediction": _text(tokens, vocabulary),
         "confidence": _mean(told),
-        "words": list(_words(tokens, spans, told, vocabulary)),
+        "words": list(_words(tokens, spans, told, vocabulary, frame)),
     }
 
 
 def _words(
-    tokens: Sequence[int], spans: np.ndarray, told: np.ndarray, vocabulary: Vocabulary
+    tokens: Sequence[int], spans: np.ndarray, told: np.ndarray, vocabulary: Vocabulary, frame: float
 ) -> Iterator[dict[str, Any]]:
     """The words that some tokens spell, and when each was said."""
     texts = [vocabulary.decode([token]) for token in tokens]
@@ -128,7 +130,7 @@ def _words(
             continue
         kept = [place for place in range(first, after) if texts[place].strip()]
         begin, end = int(spans[kept[0], 0]), int(spans[kept[-1], 1])
-        times = [round(max(0.0, frame * FRAME - EDGE), 2) for frame in (begin, end)]
+        times = [round(max(0.0, place * frame - EDGE), 2) for place in (begin, end)]
         yield {"word": word, "start": times[0], "end": times[1], "confidence": _mean(told[begin:end])}
 
 

@@ -32,7 +32,7 @@ class LogMel(nn.Module):
     def __init__(self, rate: int, bands: int) -> None:
         super().__init__()
         self.window = round(WINDOW * rate)
-        self.hop = round(HOP * rate)
+        self.hop = hop_of(rate)
         self.size = 2 ** math.ceil(math.log2(self.window))
         self.register_buffer("taper", torch.hann_window(self.window), persistent=False)
         self.register_buffer("filters", mel_filters(rate, self.size, bands), persistent=False)
@@ -54,6 +54,11 @@ class LogMel(nn.Module):
             centred = (logarithms - mean) * there
             deviation = (centred.square().sum((1, 2), keepdim=True) / (count * logarithms.shape[2])).sqrt()
             return centred / (deviation + 0.1), frames
+
+
+def hop_of(rate: int) -> int:
+    """Samples from one frame to the next: whole ones, so that a frame takes ``HOP`` seconds only of rates that it divides."""
+    return round(HOP * rate)
 
 
 def inside(lengths: Tensor, longest: int) -> Tensor:
