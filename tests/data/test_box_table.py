@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -44,6 +45,15 @@ def test_corners_have_many_names(tmp_path: Path, columns: str, cells: str) -> No
     said = " ".join(data.notes)
     assert ("shares of the image" in said) == ("." in cells and "40.0" not in cells)
     assert ("upper left corner" in said) == columns.startswith("x,")
+
+
+def test_classes_may_be_numbers(tmp_path: Path) -> None:
+    table(tmp_path, "")
+    file = str(next(tmp_path.glob("*.png")))
+    frame = pd.DataFrame({"image": file, "label": [7, None, 8], "x1": [1, None, 3], "y1": 1, "x2": 9, "y2": 9})
+    frame.loc[1, ["y1", "x2", "y2"]] = None
+    data = assemble(box_table.read(Source(frame)), tmp_path)
+    assert [box.label for box in data.answers[0]] == ["7", "8"]
 
 
 def test_a_row_without_corners_is_an_image_without_objects(tmp_path: Path) -> None:

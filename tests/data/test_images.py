@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -146,6 +147,12 @@ def test_a_table_of_paths_can_be_split_by_time(folder: Path) -> None:
     for option in ("group", "time"):
         with pytest.raises(DataError, match=rf"labels\.csv:3.*\(--{option}\)"):
             image_column(Source(table, target="kind", **{option: "day"}))
+
+
+def test_classes_in_a_table_of_paths_may_be_numbers(folder: Path) -> None:
+    files = [str(folder / name) for name in ("cats/a.png", "dogs/d.png", "dogs/d.png")]
+    data = image_column(Source(pl.DataFrame({"file": files, "kind": [7.0, None, 8.0]}), target="kind"))
+    assert data.answers.tolist() == ["7", "8"]
 
 
 def test_refused_tables_of_paths(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 
@@ -87,6 +88,15 @@ def test_every_layout_is_recognised_and_gives_the_same(layout: Callable[[Path], 
     assert all(Path(raw).is_absolute() and Path(raw).is_file() for raw in data.raws)
     assert not data.findings
     assert any("4" in note and "8000" in note.replace(",", "") for note in data.notes)
+
+
+def test_transcripts_may_be_numbers(tmp_path: Path) -> None:
+    as_json_lines(tmp_path)
+    said = [7, 20, None, 3.5]
+    frame = pd.DataFrame({"audio": [str(tmp_path / f"{n}.wav") for n in range(4)], "text": said, "speaker": said})
+    data = recordings.read(Source(frame))
+    assert [answer.text for answer in data.answers] == ["7", "20", "3.5"]
+    assert [answer.speaker for answer in data.answers] == ["7", "20", "3.5"]
 
 
 def test_a_relative_path_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from lamina.data.boxes import Annotated, Box, Found
+from lamina.data.classes import as_written
 from lamina.data.data import Source
 from lamina.data.decoding import ENDINGS
 from lamina.data.table_files import Table, read_table
@@ -56,7 +57,7 @@ def read(source: Source) -> Found:
     relative = _are_shares(numbers[known])
     sizes = None if extents else _sizes(table, numbers[known], known)
     groups, times = (split_keys(table, getattr(source, option), option) for option in ("group", "time"))
-    labels = table.frame[label].cast(pl.String).to_list()
+    labels = [(name or "").strip() for name in as_written(table.frame[label])]
     images: dict[str, Annotated] = {}
     for row, cell in enumerate(table.frame[paths].cast(pl.String).to_list()):
         if not cell or not cell.strip():
@@ -70,12 +71,12 @@ def read(source: Source) -> Found:
                 f"{cell} is in two parts of the split.", str(table.where[row]), "Keep an image in one part."
             )
         if known[row]:
-            if not labels[row] or not labels[row].strip():
+            if not labels[row]:
                 raise DataError(f'the column "{label}" is empty.', str(table.where[row]), "Name the class of the box.")
             left, top, right, bottom = numbers[row].tolist()
             if extents:
                 right, bottom = left + right, top + bottom
-            one.boxes.append((Box(labels[row].strip(), left, top, right, bottom), str(table.where[row])))
+            one.boxes.append((Box(labels[row], left, top, right, bottom), str(table.where[row])))
     notes = [
         *table.notes,
         f'A table of boxes: images in column "{paths}", classes in "{label}", corners in {", ".join(sides.values())}'

@@ -3,10 +3,18 @@
 from typing import Any
 
 import numpy as np
+import polars as pl
 from torch import Tensor
 
 from lamina.data.data import Arrays
+from lamina.data.kinds import whole_as_strings
 from lamina.errors import DataError
+
+
+def as_written(cells: pl.Series) -> list[str | None]:
+    """Cells that name classes, or hold texts, as strings; whole numbers without the point that a missing cell gives them."""
+    numbers = cells.dtype.is_float()
+    return (whole_as_strings(cells.fill_nan(None).cast(pl.Float64)) if numbers else cells.cast(pl.String)).to_list()
 
 
 def class_facts(answers: np.ndarray) -> dict[str, Any]:

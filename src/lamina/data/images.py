@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lamina.data.classes import as_written
 from lamina.data.data import Data, Source
 from lamina.data.decoding import ENDINGS as ENDINGS
 from lamina.data.decoding import decode as decode
@@ -113,7 +114,7 @@ def image_column(source: Source, table: Table | None = None) -> Data:
         raise DataError("no column holds paths of images.", table.name, f"Columns: {listed(table.frame.columns, 30)}.")
     target = target_of(source, table.frame.drop(column), table.name)
     folder = (table.folder or Path()).absolute()
-    cells, answers = (table.frame[name].cast(str).to_list() for name in (column, target))
+    cells, answers = (as_written(table.frame[name]) for name in (column, target))
     paths = [os.path.join(folder, (cell or "").strip()) for cell in cells]
     groups, times = (split_keys(table, getattr(source, option), option) for option in ("group", "time"))
     there = np.array([os.path.isfile(path) for path in paths], dtype=bool)

@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from lamina.data.audio import ENDINGS
+from lamina.data.classes import as_written
 from lamina.data.data import Data, Source
 from lamina.data.parts import PART_NAMES, listed
 from lamina.data.recording_checks import LAYOUT, Found, checked, illness
@@ -157,12 +158,12 @@ def _from_table(source: Source) -> Found:
     target = _transcript_column(source, table, column)
     speaker = next((name for name in table.frame.columns if name.lower() in SPEAKERS), None)
     folder = (table.folder or Path()).absolute()
-    cells, texts = (table.frame[name].cast(str).to_list() for name in (column, target))
+    cells, texts = (as_written(table.frame[name]) for name in (column, target))
     said = [(text or "").strip() for text in texts]
     groups, times = (split_keys(table, getattr(source, option), option) for option in ("group", "time"))
     there = np.array([bool(text) for text in said])
     kept = np.flatnonzero(there)
-    speakers = [""] * len(cells) if speaker is None else table.frame[speaker].cast(str).fill_null("").to_list()
+    speakers = [""] * len(cells) if speaker is None else [name or "" for name in as_written(table.frame[speaker])]
     note = f'Recordings are named in column "{column}", transcripts are in column "{target}".'
     if speaker is not None:
         note += f' Speakers are in column "{speaker}"; --group {speaker} keeps each on one side of the split.'
