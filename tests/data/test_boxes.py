@@ -9,6 +9,7 @@ from PIL import Image
 from annotated import picture
 from lamina.data.boxes import Annotated, Box, Found, assemble, glance, part_called, text_of
 from lamina.data.data import Data
+from lamina.data.split import complete
 from lamina.errors import DataError
 from lamina.findings import Finding
 
@@ -136,10 +137,16 @@ def test_boxes_of_an_image_of_unknown_size_are_not_cut(tmp_path: Path) -> None:
     assert not findings
 
 
-def test_a_part_for_training_must_be_there(tmp_path: Path) -> None:
-    test = Annotated(str(picture(tmp_path / "b.png")), "test", [(Box("cat", 1, 2, 3, 4), "b:1")])
+def test_a_test_part_alone_can_be_evaluated_but_not_trained(tmp_path: Path) -> None:
+    shown = [(part, kind) for part in ("test", "valid") for kind in ("cat", "bird")]
+    images = [
+        Annotated(str(picture(tmp_path / f"{part}{kind}.png")), part, [(Box(kind, 1, 2, 3, 4), "b:1")])
+        for part, kind in shown
+    ]
+    data, _ = data_of(tmp_path, *images)
+    assert data.part.tolist() == [part for part, _ in shown]
     with pytest.raises(DataError, match="a test part, but none for training"):
-        data_of(tmp_path, test)
+        complete(data, 0)
 
 
 def test_where_no_box_is_left_it_says_why(tmp_path: Path) -> None:

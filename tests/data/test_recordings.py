@@ -12,6 +12,7 @@ import soundfile
 from lamina import find
 from lamina.data import recordings
 from lamina.data.data import Data, Source
+from lamina.data.split import complete
 from lamina.data.tones import speak_tones
 from lamina.errors import DataError, LaminaError, OptionError
 from lamina.prepare import recognise
@@ -141,10 +142,12 @@ def test_folders_named_after_parts_are_parts(layout: Callable[[Path], Path], tmp
     assert all(part in where for part, where in zip(data.part, data.where, strict=True))
 
 
-def test_a_test_part_alone_is_refused(tmp_path: Path) -> None:
+def test_a_test_part_alone_can_be_evaluated_but_not_trained(tmp_path: Path) -> None:
     as_hugging_face(tmp_path / "test")
-    with pytest.raises(DataError, match="no training part"):
-        recordings.read(Source(tmp_path))
+    data = recordings.read(Source(tmp_path))
+    assert data.counts() == {"train": 0, "valid": 0, "test": 4}
+    with pytest.raises(DataError, match="a test part, but none for training"):
+        complete(data, 0)
 
 
 def test_one_transcript_for_all_is_nothing_to_learn(tmp_path: Path) -> None:

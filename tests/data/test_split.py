@@ -148,7 +148,7 @@ def test_refused_splits() -> None:
         complete(made([0, 1, 0, 1, 0, 1, 0, 1, 0]), 0)
     with pytest.raises(DataError, match="each of the 12 classes has one example"):
         complete(made([f"c{n}" for n in range(12)]), 0)
-    with pytest.raises(DataError, match="0 of them for training"):
+    with pytest.raises(DataError, match="a test part, but none for training"):
         complete(made([0, 1] * 10, part="test"), 0)
     with pytest.raises(OptionError, match="shares"):
         complete(made([0, 1] * 10), 0, valid_share=0.5, test_share=0.5)

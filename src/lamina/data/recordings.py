@@ -119,7 +119,7 @@ def _found(source: Source) -> Found:
     if path is None or is_table(path):
         return _from_table(source)
     if parts := _parts_of(path):
-        return _joined(path, [(part, _found(replace(source, where=part))) for part in parts])
+        return _joined([(part, _found(replace(source, where=part))) for part in parts])
     return _from_pairs(path)
 
 
@@ -131,12 +131,10 @@ def _parts_of(path: Path) -> list[Path]:
     return [folder for folder in folders if is_table(folder)]
 
 
-def _joined(path: Path, found: list[tuple[Path, Found]]) -> Found:
+def _joined(found: list[tuple[Path, Found]]) -> Found:
     """What folders named after parts hold, as one."""
     names = [folder.name for folder, _ in found]
     parts: list[str] = [PART_NAMES[name.lower()] for name in names]
-    if "train" not in parts:
-        raise DataError(f"there is no training part, only {listed(names)}.", str(path), "Name a folder train.")
     grouped = [one.groups for _, one in found if one.groups is not None]
     timed = [one.times for _, one in found if one.times is not None]
     return Found(

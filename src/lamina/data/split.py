@@ -210,7 +210,12 @@ def _strata(answers: np.ndarray, units: np.ndarray, count: int) -> np.ndarray:
 
 def _refuse_too_few(data: Data, carved: np.ndarray) -> None:
     where = str(data.where[0]) if len(data) else ""
-    if len(data) < FEWEST or len(carved) == 0:
+    if len(data) and len(carved) == 0:
+        what = f"there is a {data.part[0]} part, but none for training."
+        raise DataError(
+            what, where, "Name one part train, or name none; on this one, what was trained can be evaluated."
+        )
+    if len(data) < FEWEST:
         what = f"there are {len(data)} examples, {len(carved)} of them for training; at least {FEWEST} are needed."
         raise DataError(what, where, "Add examples.")
     if data.classified:
