@@ -171,6 +171,7 @@ class Masked(nn.Module):
         self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
         self.last.weight = self.first.weight
         self.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1))
+        self.first.mask = self.last.mask = self.mask  # type: ignore[assignment]
         self.register_buffer("mean", torch.zeros(4))
 
 

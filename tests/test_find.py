@@ -73,12 +73,19 @@ def test_a_changed_file_is_another_task_with_other_code(tmp_path: Path) -> None:
 
 
 DEFINED = """
+import functools
+import torch
 from dataclasses import dataclass, field
 from lamina.tasks.tabular_classification import TabularClassification
 
 FACTOR = 2
 
+@functools.cache
+def halved(raw):
+    return raw / 2
+
 def doubled(raws):
+    halved(1)
     return [FACTOR * raw for raw in raws if raw not in {"a", "b", "c"}]
 
 class Base(TabularClassification):
@@ -89,6 +96,7 @@ class Own(Base):
     side: int = 4
     names: list = field(default_factory=list)
 
+    @torch.no_grad()
     def encode(self, raws, facts):
         return {"x": sorted(doubled(raws), key=lambda raw: raw + 7), "y": object()}
 """
@@ -96,7 +104,8 @@ class Own(Base):
 
 @pytest.mark.parametrize(
     ("old", "new"),
-    [("FACTOR = 2", "FACTOR = 3"), ("[FACTOR", "[1 + FACTOR"), ("LEAST = 1", "LEAST = 2"), ("raw + 7", "raw + 8"),
+    [("raw / 2", "raw / 3"), ("FACTOR = 2", "FACTOR = 3"),
+     ("[FACTOR", "[1 + FACTOR"), ("LEAST = 1", "LEAST = 2"), ("raw + 7", "raw + 8"),
      ('"c"}', '"d"}'), ("side: int = 4", "side: int = 5")],
 )  # fmt: skip
 def test_a_class_defined_elsewhere_changes_with_all_that_it_uses_and_with_nothing_else(old: str, new: str) -> None:

@@ -99,7 +99,7 @@ def test_of_many_examples_as_many_sets_are_drawn(monkeypatch: pytest.MonkeyPatch
     rows = torch.rand(500, 1, generator=torch.Generator().manual_seed(0)).double()
     inside = np.arange(500) < 400
     whole = slices._side(RMSE(1.0), rows, inside, None)
-    monkeypatch.setattr("lamina.metrics.metric._CHUNK", 400 * 3)  # three sets fit into memory at once
+    monkeypatch.setattr("lamina.metrics.metric.CHUNK", 400 * 3)  # three sets fit into memory at once
     assert slices._side(RMSE(1.0), rows, inside, None) == pytest.approx(whole)
 
 

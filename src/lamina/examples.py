@@ -15,12 +15,12 @@ import lamina
 from lamina import find
 from lamina.data import split
 from lamina.data.columns import kinds_of
+from lamina.data.conforming import conform
 from lamina.data.copies import coincidence_is_likely, digests_of_table
 from lamina.data.data import Data
 from lamina.data.remembered import key_of, recall, remember
 from lamina.data.store import Report, Store, prepare
-from lamina.data.tables import conform
-from lamina.errors import RunError
+from lamina.errors import DataError, RunError
 from lamina.recipe import Recipe
 from lamina.run import FORMAT, to_json_text
 from lamina.tasks.task import Facts, Task
@@ -31,14 +31,37 @@ OUT = "out"  # the part of examples that are left out
 def read_data(recipe: Recipe) -> Data:
     """Find the examples of a recipe and split them as it says."""
     data = split.complete(recipe.task.read(recipe.source), recipe.splits_by, recipe.valid_share, recipe.test_share)
-    return without(data, np.array(recipe.left_out, dtype=np.int64)) if recipe.left_out else data
+    return in_no_part(data, np.array(recipe.left_out, dtype=np.int64))
+
+
+def in_no_part(data: Data, rows: np.ndarray) -> Data:
+    """The data with some examples in no part."""
+    part = data.part.astype("<U5")
+    part[rows] = OUT
+    return replace(data, part=part)
 
 
 def without(data: Data, rows: np.ndarray) -> Data:
-    """The data with some examples in no part; those of the test part stay, so that scores remain comparable."""
-    part = data.part.astype("<U5")
-    part[rows[part[rows] != "test"]] = OUT
-    return replace(data, part=part)
+    """The same; but those of the test part stay, so that scores remain comparable."""
+    return in_no_part(data, rows[data.part[rows] != "test"])
+
+
+def readable(data: Data, store: Store) -> Data:
+    """The data with the examples that could not be read in no part: there they stay, though they can be read one day.
+
+    Raises DataError where nothing of a part can be read.
+    """
+    for part, count in data.counts().items():
+        if count and not len(store.rows_of(data, part)):
+            where, why = store.failures[0]
+            what = f"none of the {count:,} examples of the {part} part can be read; the first: {why}"
+            raise DataError(what, where, "Replace the files, or take the part away: it is carved then.")
+    return in_no_part(data, np.setdiff1d(np.arange(len(data)), store.kept))
+
+
+def digest_of_parts(data: Data) -> str:
+    """Sixteen hexadecimal digits that change when an example comes into another part."""
+    return hashlib.blake2b("\n".join(data.part).encode(), digest_size=8).hexdigest()
 
 
 def open_data(recipe: Recipe, facts: Facts, report: Report | None = None) -> tuple[Data, Store]:
@@ -48,15 +71,24 @@ def open_data(recipe: Recipe, facts: Facts, report: Report | None = None) -> tup
     data = read_data(recipe)
     if recipe.fingerprint and data.fingerprint() != recipe.fingerprint:
         raise RunError(
-            "the data have changed since the run was made: its split cannot be repeated.",
+            "the data have changed since the run was made, or this version reads them otherwise: its split cannot be repeated.",
             str(recipe.source.where),
             "Restore them, or name labelled data: lamina evaluate RUN DATA.",
+        )
+    if recipe.parts and digest_of_parts(data) != recipe.parts:
+        raise RunError(
+            "this version splits the data otherwise than the run was made with: what it trained on would be tested.",
+            str(recipe.source.where),
+            "Train again, or name other labelled data: lamina evaluate RUN DATA.",
         )
     return data, encoded(recipe.task, facts, data, report, recipe.source.name)
 
 
-def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None, name: str = "") -> Store:
-    """The store of ``data``, which people call ``name``; made where it is not there yet."""
+def encoded(
+    task: Task, facts: Facts, data: Data, report: Report | None = None, name: str = "", again: bool = False
+) -> Store:
+    """The store of ``data``, which people call ``name``; made where it is not there yet, or where it lacks examples that can be
+    read by now and ``again`` is asked for."""
     decides = {
         "task": repr(task),
         "code": find.code_of(type(task)),
@@ -66,7 +98,7 @@ def encoded(task: Task, facts: Facts, data: Data, report: Report | None = None, 
     } | ({"files": files} if (files := _files(task)) else {})
     return prepare(
         data, lambda raws: task.encode(raws, facts), lambda given: task.target(given, facts), decides, report,
-        name, find.name_of(type(task)),
+        name, find.name_of(type(task)), again,
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import inspect
 import json
 import pkgutil
 import sys
@@ -88,7 +89,10 @@ def code_of(task_class: type[Task]) -> str:
 
 def _tell(name: str, member: Any, told: dict[str, str]) -> None:
     """What a class or a module holds under a name, for a digest: functions by their code, and constants."""
-    member = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+    member = (
+        member.fget if isinstance(member, property) else getattr(member, "__func__", getattr(member, "func", member))
+    )
+    member = inspect.unwrap(member) if callable(member) else member
     if isinstance(member, _CONSTANTS):
         told[name] = _constant(member)
     elif isinstance(member, FunctionType) and name not in told:

@@ -26,7 +26,17 @@ from lamina.data.pictures import sheet
 from lamina.data.store import Store
 from lamina.environment import environment
 from lamina.errors import DataError, LaminaError, OptionError, RunError, TrainingError, unknown
-from lamina.examples import OUT, encoded, known_contents, learned, open_data, read_data, without
+from lamina.examples import (
+    OUT,
+    digest_of_parts,
+    encoded,
+    known_contents,
+    learned,
+    open_data,
+    read_data,
+    readable,
+    without,
+)
 from lamina.exhibits import to_json
 from lamina.findings import ROWS, Finding
 from lamina.layers.summary import summarise
@@ -133,7 +143,7 @@ def prepare(
         raise RunError("something is there already.", str(path), "Name another directory with --out, or --resume it.")
     data, facts, store, findings, audit = look(recipe, watch)
     left_out = tuple(np.flatnonzero(data.part == OUT).tolist())
-    recipe = replace(recipe, fingerprint=data.fingerprint(), left_out=left_out)
+    recipe = replace(recipe, fingerprint=data.fingerprint(), parts=digest_of_parts(data), left_out=left_out)
     stop_at(findings, recipe.accept)
     choice = None
     if wishes is not None:
@@ -196,19 +206,12 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
     for note in facts.get("notes", []):
         watch.say(note)
     report = partial(watch.progress, "encoding")
-    store = encoded(recipe.task, facts, data, report, recipe.source.name)
+    store = encoded(recipe.task, facts, data, report, recipe.source.name, again=True)
     release(torch.device("cpu"))  # what looking at all examples took
     if store.failures:
         findings.append(corrupt(store.failures, len(data)))
         watch.find(findings[-1])
-        for part, count in data.counts().items():
-            if count and not len(store.rows_of(data, part)):
-                what = (
-                    f"none of the {count:,} examples of the {part} part can be read; the first: {store.failures[0][1]}"
-                )
-                raise DataError(
-                    what, store.failures[0][0], "Replace the files, or take the part away: it is carved then."
-                )
+        data = readable(data, store)
     return data, facts, store, findings, took
 
 

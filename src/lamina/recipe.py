@@ -32,6 +32,8 @@ class Recipe:
     test_share: float = SHARE
     fingerprint: str = ""
     """Of the data; another one means that they have changed."""
+    parts: str = ""
+    """A digest of which part each example is in; another one means that the split is not what it was."""
     accept: tuple[str, ...] = ()
     """Kinds of findings that do not stop the run."""
     weights: str | None = None
@@ -39,7 +41,7 @@ class Recipe:
     fix: tuple[str, ...] = ()
     """Kinds of findings whose examples are left out of the training and validation part."""
     left_out: tuple[int, ...] = ()
-    """Examples that were left out for that, by their place in the data."""
+    """Examples that are in no part, by their place in the data: left out for that, or unreadable when the run was made."""
     split_seed: int | None = None
     """By which the data were split, where that is not the plan's seed."""
 
@@ -58,6 +60,7 @@ class Recipe:
                 "valid_share": self.valid_share,
                 "test_share": self.test_share,
                 "fingerprint": self.fingerprint,
+                "parts": self.parts,
                 "split_seed": self.split_seed,
             },
             "task": {"name": find.name_of(type(self.task)), "options": asdict(self.task)},
@@ -89,6 +92,7 @@ class Recipe:
                 data["valid_share"],
                 data["test_share"],
                 data["fingerprint"],
+                data.get("parts", ""),
                 tuple(stored.get("accept", ())),
                 network.get("weights"),
                 tuple(stored.get("fix", ())),

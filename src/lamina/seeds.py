@@ -67,10 +67,9 @@ def spread(
 
 def _of_one_recipe(model: Model, first: Model) -> Model:
     """A model that was trained before. Raises OptionError where its recipe is another one."""
+    told: dict[str, Any] = {"source": first.recipe.source, "execution": first.recipe.execution}
     one, other = (
-        replace(
-            recipe, plan=replace(recipe.plan, seed=0), execution=first.recipe.execution, split_seed=recipe.splits_by
-        )
+        replace(recipe, plan=replace(recipe.plan, seed=0), split_seed=recipe.splits_by, **told)
         for recipe in (model.recipe, first.recipe)
     )
     if one.to_json() != other.to_json():

@@ -59,7 +59,8 @@ class State:
         self.inspected: Inspected | None = None  # what a step did to each layer; None where nobody asks
         self.norms: dict[str, float] = {}  # likewise, how far its batch lay from the running statistics
         self._inspectable = inspectable(network)
-        self._infinite = {name for name, buffer in network.named_buffers() if not _is_finite(buffer)}  # such as masks
+        buffers = network.named_buffers(remove_duplicate=False)
+        self._infinite = {name for name, buffer in buffers if not _is_finite(buffer)}  # such as masks
         self.told: Tensor | None = None  # each example's loss in the last step, where the task says it
         self.carried: Tensors = {}  # what the network remembers of the batch before
         self._generator: torch.Generator | None = None

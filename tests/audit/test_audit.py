@@ -163,6 +163,16 @@ def test_a_copy_of_a_skewed_quantity_is_found(skew: str, rows: int) -> None:
     assert found["leak.column"].where == ("gross",)
 
 
+def test_whether_it_rains_is_not_how_much() -> None:
+    generator = np.random.default_rng(3)
+    for dry in (0.93, 0.6):
+        answers = np.where(generator.random(900) < dry, 0.0, generator.exponential(size=900))
+        frame = table().with_columns(wet=pl.Series((answers > 0) * 1.0))
+        assert "leak.column" not in kinds(put(frame, answers, PART))
+    told = table().with_columns(gross=pl.Series(2 * answers + 1))
+    assert kinds(put(told, answers, PART))["leak.column"].where == ("gross",)
+
+
 def test_a_copy_of_many_classes_is_found() -> None:
     hidden = np.random.default_rng(4).integers(0, 100, 3000)
     frame = table(3000).with_columns(code=pl.Series(hidden * 3.0))

@@ -108,6 +108,10 @@ def test_rows_that_are_equal_by_coincidence_are_no_copies() -> None:
     split = complete(data, 0)
     seen = set(split.digests[split.part == "train"])
     assert np.isin(split.digests[split.part == "test"], list(seen)).mean() > 0.9
+    order = np.random.default_rng(1).permutation(3000)
+    mixed = complete(data.take(order), 0)
+    dealt = [sorted(zip(one.digests.tolist(), one.answers, one.part, strict=True)) for one in (split, mixed)]
+    assert dealt[0] == dealt[1]
     grouped = complete(replace(data, groups=(np.arange(3000) // 10).astype(str)), 0)
     assert grouped.counts()["test"] > 300
 

@@ -10,13 +10,14 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from lamina.data.conforming import conform, extra_columns
 from lamina.data.data import Source
 from lamina.data.delimited import read_delimited
 from lamina.data.kinds import Column
 from lamina.data.rows import is_rows, quantity
 from lamina.data.split import complete
 from lamina.data.table_files import part_of_name
-from lamina.data.tables import columns_of, conform, extra_columns, is_table, read_table, tabular
+from lamina.data.tables import columns_of, is_table, read_table, tabular
 from lamina.errors import DataError, OptionError
 
 ROWS = "age,city,ok,seen,answer\n39,Rome,yes,2024-01-31,a\n?,Oslo,no,2024-02-29,b\n50,Rome,yes,,a\n"
@@ -374,6 +375,16 @@ def test_another_table_is_read_as_training_was(tmp_path: Path) -> None:
     found = tabular(Source(other, target="y", columns=known))
     assert found.raws.rows() == [("yes", 2101, datetime(2024, 8, 3), "x1"), ("no", 3, datetime(2024, 8, 4), "x9")]
     assert found.answers.tolist() == ["a", "c"]
+    odd = "".join(
+        f"{'yes' if n else 'perhaps'},{n if n != 7 else 'abc'},{n % 28 + 1:02}/03/2024,x1,a\n" for n in range(200)
+    )
+    table = tabular(Source(write(tmp_path, "sure,price,day,kind,y\n" + odd, "odd.csv"), target="y", columns=known))
+    assert table.raws["price"][6:9].to_list() == [6, None, 8]
+    (finding,) = (finding for finding in table.findings if finding.kind == "value.unparsable")
+    assert finding.where == ('odd.csv:9: "abc"',)
+    bad = write(tmp_path, "sure,price,day,kind,y\nyes,abc,01/03/2024,x1,a\n", "bad.csv")
+    with pytest.raises(DataError, match=r'bad\.csv:2: column "price": "abc" is not a number'):
+        tabular(Source(bad, target="y", columns=known))
     lacking = write(tmp_path, "y,kind,day,price\na,x1,03/08/2024,2.101\n", "l.csv")
     with pytest.raises(DataError, match=r'l\.csv: .*lacks the column "sure"'):
         tabular(Source(lacking, target="y", columns=known))
@@ -394,13 +405,16 @@ def test_a_table_of_test_rows_alone_can_be_read(tmp_path: Path) -> None:
     path = write(tmp_path, "x,split,y\n" + "".join(f"{n},test,{'ab'[n % 2]}\n" for n in range(20)))
     data = tabular(Source(path, target="y"))
     assert data.part.tolist() == ["test"] * 20
-    with pytest.raises(DataError, match="0 of them for training"):
+    with pytest.raises(DataError, match="none for training"):
         complete(data, 0)
 
 
 def test_a_look_that_cuts_a_quotation_looks_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path, "x,y\n" + "".join(f'"{n}\nof\nmany",{n}.5\n' for n in range(40)))
+    book = "of many\n" * 3000
+    path = write(tmp_path, "x,y\n" + "".join(f'"{n} {book}",{n}.5\n' for n in range(40)))
     monkeypatch.setattr("lamina.data.rows.LOOKED_AT", 10)
+    with pytest.raises(DataError):
+        read_table(Source(path), 10)
     found = quantity(Source(path, target="y"))
     assert found is not None
     assert found[0]

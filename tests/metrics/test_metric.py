@@ -128,7 +128,7 @@ def test_groups_widen_the_interval_of_examples_that_repeat_each_other() -> None:
 
 def test_the_resamples_do_not_depend_on_how_many_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = torch.cat(list(resampling(33, seed=4)))
-    monkeypatch.setattr(module, "_CHUNK", 1000)
+    monkeypatch.setattr(module, "CHUNK", 1000)
     pieces = list(resampling(33, seed=4))
     assert len(pieces) > 10
     assert torch.equal(torch.cat(pieces), whole)

@@ -92,7 +92,29 @@ def test_few_examples_prove_no_more_than_exchanging_them_does() -> None:
     assert paired(LogLoss(), better.repeat(5, 1), better.repeat(5, 1) - 0.5).p < 0.01
     groups = np.arange(3 * 12) // 3  # those of a group change sides together
     assert paired(LogLoss(), better.repeat(12, 1), better.repeat(12, 1) - 0.5, groups=groups).p < 0.01
-    assert exchanged(AUROC(2), *torch.zeros(2, 4, 2).double(), float("nan")) == 1
+    tiny = 1 + 1e-9 * better.repeat(3, 1)  # rounding is no reason for less
+    assert paired(LogLoss(), tiny, tiny - 1e-9).p >= 2 / 2**9
+    nothing = torch.full((4, 1), torch.nan).double()
+    assert exchanged(LogLoss(), nothing, nothing) == 1
+
+
+def test_of_very_many_examples_in_few_groups_some_ways_are_looked_at_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.rand(2, 600, 1, generator=torch.Generator().manual_seed(0)).double()
+    whole = exchanged(LogLoss(), *rows, np.arange(600) // 30)
+    monkeypatch.setattr("lamina.metrics.paired.CHUNK", 600 * 2 * 7)
+    assert exchanged(LogLoss(), *rows, np.arange(600) // 30) == whole
+
+
+def test_a_better_order_is_proved_whatever_the_scale_of_scores() -> None:
+    generator, proved = torch.Generator().manual_seed(0), 0
+    for seed in range(20):
+        label = torch.arange(30) % 2
+        good, bad = (
+            torch.stack([torch.zeros(30), s * label + torch.randn(30, generator=generator)], 1) for s in (4.0, 0.0)
+        )
+        rows = [AUROC(2).observe(logits, {"label": label}) for logits in (good + torch.tensor([0.0, 30.0]), bad)]
+        proved += paired(AUROC(2), *rows, seed=seed).p < LEVEL
+    assert proved >= 18
 
 
 def test_false_alarms_are_rare_on_few_examples() -> None:

@@ -91,6 +91,16 @@ def test_a_loss_that_rises_above_its_beginning_is_a_rate_too_high(noise: float) 
     assert "rate.high" in found(rising)
 
 
+@pytest.mark.parametrize("low", [1, 3])
+def test_a_loss_that_leaps_at_once_is_a_rate_too_high(low: int) -> None:
+    source = random.Random(2)
+    leaping = [
+        replace(step, loss={"network": (2.3 if i < low else 12.0) * (1 + source.gauss(0, 0.05))}, highest=None)
+        for i, step in enumerate(steps())
+    ]
+    assert "rate.high" in found(leaping)
+
+
 def test_a_few_large_values_that_come_now_and_then_are_no_rise() -> None:
     """As in squared errors of a skewed quantity, learned soundly: the first record may lack them."""
     alarms = 0

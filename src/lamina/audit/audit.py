@@ -18,6 +18,7 @@ from lamina.data.data import Data
 from lamina.data.remembered import key_of, recall, remember
 from lamina.findings import Finding
 
+RULES = 2  # raised when illnesses come to be looked for otherwise: what was found before is then looked for anew
 _GRAVITY = {"stop": 0, "warning": 1, "note": 2}
 
 
@@ -44,7 +45,7 @@ def audit(data: Data, report: Callable[[int, int], None] | None = None) -> list[
 def audited(data: Data, report: Callable[[int, int], None] | None = None) -> list[Finding]:
     """The same as ``audit``, found out once for the same examples in the same parts: many pictures take a minute."""
     key = key_of(
-        lamina.__version__, data.fingerprint(), _digest(data), [finding.to_json() for finding in data.findings]
+        lamina.__version__, RULES, data.fingerprint(), _digest(data), [finding.to_json() for finding in data.findings]
     )
     known = recall("audit", key)
     if known is None:

@@ -18,6 +18,7 @@ from lamina.data.tables import columns_of
 from lamina.findings import Finding
 
 _CLASSES_REMOVED, _VARIANCE_EXPLAINED = 0.98, 0.998
+_MOSTLY = 0.2  # share of the answers that one value may have, for their ranks to tell anything
 _MOST_ROWS, _FEWEST_ROWS, _FOLDS = 5000, 50, 3
 
 
@@ -35,9 +36,11 @@ def find(data: Data) -> Iterator[Finding]:
     frame = data.raws[rows]
     folds = np.random.default_rng(0).permutation(len(rows)) % _FOLDS
     for name in (column.name for column in columns_of(data) if column.kind not in ("identifier", "constant")):
-        skill = max(_skill(frame[name], answers, folds), _following(frame[name], answers, folds) if regression else 0.0)
+        skill, of = _skill(frame[name], answers, folds), "its variance"
+        if regression and skill < _VARIANCE_EXPLAINED:
+            skill, of = _following(frame[name], answers, folds), "the variance of its ranks"
         if skill >= (_VARIANCE_EXPLAINED if regression else _CLASSES_REMOVED):
-            measure = f"explains {skill:.2%} of its variance" if regression else f"removes {skill:.1%} of the errors"
+            measure = f"explains {skill:.2%} of {of}" if regression else f"removes {skill:.1%} of the errors"
             yield Finding(
                 "leak.column",
                 "warning",
@@ -72,10 +75,15 @@ def _skill(column: pl.Series, answers: np.ndarray, folds: np.ndarray) -> float:
 
 
 def _following(column: pl.Series, answers: np.ndarray, folds: np.ndarray) -> float:
-    """Share of the variance of the answers' ranks that a curve through the seen rows explains on the others; 0 for strings."""
+    """Share of the variance of the answers' ranks that a curve through the seen rows explains on the others; 0 for strings. An
+    answer that most rows have is left out: whether it is that one, many an honest column tells."""
     from scipy.stats import rankdata
 
-    if column.dtype in (pl.String, pl.Boolean):
+    places, counts = np.unique(answers, return_counts=True)
+    if counts.max() > _MOSTLY * len(answers):
+        others = answers != places[counts.argmax()]
+        column, answers, folds = column.filter(pl.Series(others)), answers[others], folds[others]
+    if column.dtype in (pl.String, pl.Boolean) or len(answers) < _FEWEST_ROWS:
         return 0.0
     ranks = rankdata(answers)
     values, missing = _ordered(column, ranks, folds >= 0).T

@@ -30,6 +30,9 @@ _DATES = (
     ("%m-%d-%y", "12-31-24"),
     ("%d %b %y", "31 Dec 24"),
     ("%d-%b-%y", "31-Dec-24"),
+    ("%y-%m-%d", "24-12-31"),
+    ("%y/%m/%d", "24/12/31"),
+    ("%y.%m.%d", "24.12.31"),
 )
 _TIMES = ("", " %H:%M:%S%.f", " %H:%M:%S", " %H:%M", " %I:%M %p")
 
@@ -112,6 +115,8 @@ def date_spelling(cells: pl.Series, unfit: float = 0.0) -> Spelling | None:
                 break
     if not fitting:
         return None
+    if "%y" in fitting[0][0]:  # day or year comes first: the years of a column lie near to one another
+        fitting.sort(key=lambda pair: _years(present, pair[0]))
     form, shown = fitting[0]
     return Spelling(form, shown, ambiguous=len(fitting) > 1 and _differ(present, form, fitting[1][0]))
 
@@ -119,8 +124,9 @@ def date_spelling(cells: pl.Series, unfit: float = 0.0) -> Spelling | None:
 def dates_written(cells: pl.Series, form: str) -> pl.Series:
     """Datetime in microseconds, without a zone (UTC where the cells name one); null where a cell is no such date. A year has
     four digits, or where the form says so two: 70 is 1970, 69 is 2069."""
-    if "%Y" in form:
-        cells = cells.set(~cells.str.contains(r"(^|\D)\d{4}(\D|$)").fill_null(False), None)
+    if "%Y" in form:  # by which "24" would be a year, too
+        long = r"^\d{4}\D" if form.startswith("%Y") else r"^[^:]*\D\d{4}(\D|$)"
+        cells = cells.set(~cells.str.contains(long).fill_null(False), None)
     if "%H" in form or "%I" in form:
         plain = cells.str.replace(r"^(\d{4}-\d\d-\d\d)T", "$1 ")
         zoned = plain.str.extract(r"([+-]\d\d):?\d\d$|Z$", 0)
@@ -130,6 +136,12 @@ def dates_written(cells: pl.Series, form: str) -> pl.Series:
             return in_utc.dt.replace_time_zone(None)
         return plain.str.to_datetime(form, strict=False, time_unit="us")
     return cells.str.to_date(form, strict=False).cast(pl.Datetime("us"))
+
+
+def _years(cells: pl.Series, form: str) -> int:
+    """How many years lie between the first and the last date, read so."""
+    years: list[int] = dates_written(cells, form).dt.year().drop_nulls().to_list()
+    return max(years) - min(years)
 
 
 def _differ(cells: pl.Series, first: str, second: str) -> bool:

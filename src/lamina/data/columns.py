@@ -25,6 +25,7 @@ import numpy as np
 import polars as pl
 
 from lamina.data import tables
+from lamina.data.conforming import conform
 from lamina.data.data import Arrays, Data, Raws, Source
 from lamina.data.kinds import Column
 from lamina.errors import DataError
@@ -59,7 +60,7 @@ def kinds_of(facts: dict[str, Any]) -> list[Column]:
 
 def encoded(raws: Raws, facts: dict[str, Any]) -> Arrays:
     """Rows, typed or as they were read, as a network takes them. Raises DataError naming row and column."""
-    return apply(tables.conform(cast(pl.DataFrame, raws), kinds_of(facts)), facts["encoding"])
+    return apply(conform(cast(pl.DataFrame, raws), kinds_of(facts)), facts["encoding"])
 
 
 def shape(facts: dict[str, Any]) -> Table:

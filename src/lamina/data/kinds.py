@@ -34,7 +34,8 @@ TYPES: dict[Holds, Any] = {
 """The polars type of each kind of value."""
 MOST_CLASSES = 20
 """A numeric target with more distinct values than this is regressed."""
-_UNPARSABLE_SHARE = 0.01
+UNPARSABLE = 0.01
+"""Share of a column's cells that may be no number or date among such: they are taken as missing, and reported."""
 _CODE = re.compile(r"(code|zip|postcode|type|category|class|kind|zone|cluster|label|(^|[_\W])id)s?$", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"(^|[_\W])(id|uuid|guid|key|index|idx|row|rowid|no|nr|number)$", re.IGNORECASE)
 _IDENTIFIER_CAMEL = re.compile(r"[a-z](Id|ID|Key|No|Nr)$")
@@ -181,14 +182,14 @@ def _typed_strings(cells: pl.Series) -> Typed:
         if spelling is not None:
             read = _numbers(cells.name, numbers_written(present, spelling.form), _says(spelling))
             return replace(read, spelling=spelling.form, spelled_missing=spellings)
-    if int(bad.sum()) <= _UNPARSABLE_SHARE * count:
+    if int(bad.sum()) <= UNPARSABLE * count:
         if bool(present.str.contains(r"^0\d+$").any()):
             return Typed(present, "", "numbers with leading zeros, kept as codes", spellings)
         return replace(_numbers(cells.name, numbers, note=""), spelled_missing=spellings, unparsable=_rows(bad))
     booleans = _booleans(present)
     if booleans is not None:
         return Typed(booleans, spelled_missing=spellings)
-    dates = date_spelling(present, _UNPARSABLE_SHARE)
+    dates = date_spelling(present, UNPARSABLE)
     if dates is not None:
         values = dates_written(present, dates.form)
         return Typed(values, dates.form, _says(dates), spellings, (), _rows(values.is_null() & ~missing))

@@ -60,7 +60,10 @@ def is_rows(source: Source) -> bool:
     first = source.where[0] if isinstance(source.where, tuple) else source.where
     if isinstance(first, list) and first and isinstance(first[0], str):
         return False  # texts; NumPy would copy them all to find their shape
-    return hasattr(first, "columns") or len(np.shape(first)) == 2
+    try:
+        return hasattr(first, "columns") or len(np.shape(first)) == 2
+    except ValueError:  # arrays of different shapes
+        return False
 
 
 def quantity(source: Source) -> tuple[bool, str] | None:
@@ -75,10 +78,10 @@ def quantity(source: Source) -> tuple[bool, str] | None:
     return is_regression(typed(table.frame[target]).values)
 
 
-def look(source: Source, count: int = LOOKED_AT) -> Table:
+def look(source: Source, count: int | None = None) -> Table:
     """The first rows; all of them where that cuts what belongs together, such as a quotation of many lines."""
     try:
-        return read_table(source, count)
+        return read_table(source, LOOKED_AT if count is None else count)
     except DataError:
         return read_table(source)
 

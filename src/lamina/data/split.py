@@ -96,7 +96,7 @@ def _by_time(times: np.ndarray, shares: dict[str, float]) -> np.ndarray:
 def _at_random(data: Data, shares: dict[str, float], seed: int) -> np.ndarray:
     """The part of each example, (examples,). Units (equal content or group) are dealt within strata."""
     if coincidence_is_likely(data.raws):
-        data = replace(data, digests=_told_apart(data.digests))
+        data = replace(data, digests=_told_apart(data))
     units = _units(data)
     sizes = np.bincount(units)
     order = np.argsort(_shuffled(_least(data.digests, units), seed), kind="stable")
@@ -126,12 +126,14 @@ def _teach_every_class(data: Data, part: np.ndarray, units: np.ndarray) -> None:
             part[units == units[smallest]] = "train"
 
 
-def _told_apart(digests: np.ndarray) -> np.ndarray:
-    """(examples,) uint64: digests of which equal ones are made different, by how many of them came before."""
-    order = np.argsort(digests, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(digests[order]) != 0])
+def _told_apart(data: Data) -> np.ndarray:
+    """(examples,) uint64: digests of which equal ones are made different, by how many of them come before, in the order of
+    answers and groups."""
+    ties = [data.answers.astype(str)] + ([] if data.groups is None else [data.groups.astype(str)])
+    order = np.lexsort((*ties, data.digests))
+    starts = np.flatnonzero(np.r_[True, np.diff(data.digests[order]) != 0])
     before = np.arange(len(order)) - np.repeat(starts, np.diff(np.r_[starts, len(order)]))
-    apart = digests.copy()
+    apart = data.digests.copy()
     apart[order] += before.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     return apart
 

@@ -90,6 +90,7 @@ def prepare(
     report: Report | None = None,
     name: str = "",
     task: str = "",
+    again: bool = False,
 ) -> Store:
     """Open the store of these examples, building it first where it is not there yet.
 
@@ -101,6 +102,7 @@ def prepare(
         report: told how far the building is.
         name: of the data, for people.
         task: for people, too.
+        again: whether one that lacks examples which can be read by now is made anew.
 
     Raises:
         DataError: no example could be read.
@@ -112,7 +114,7 @@ def prepare(
     folder, most = cache.stores() / key.hexdigest(), cache.limit()
     for attempt in range(_ATTEMPTS):
         known = _open(folder)
-        if known is not None and (attempt or not _readable_by_now(known, data, encode)):
+        if known is not None and (attempt or not (again and _readable_by_now(known, data, encode))):
             return known
         known = None  # nor held any more, so that it can go
         if folder.exists() and not cache.remove(folder):  # another process uses it, or has just made it
@@ -214,7 +216,8 @@ def _open(folder: Path) -> Store | None:
         return None
     except OSError as error:
         what = f"the encoded examples cannot be opened ({error.strerror})."
-        raise TrainingError(what, str(folder), "Set LAMINA_CACHE to a folder of your own.") from None
+        remedy = "Try again, or set LAMINA_CACHE to a folder of your own."
+        raise TrainingError(what, str(folder), remedy) from None
 
     def columns(kind: str) -> Columns:
         found: Columns = {}

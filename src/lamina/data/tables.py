@@ -1,20 +1,20 @@
 """Tables: CSV, TSV, Parquet, JSON lines, data frames and arrays in; Data whose raws are typed columns out.
 
 ``read_table`` brings any source into one form, ``Table``; ``tabular`` types its columns and sets the target apart;
-``conform`` gives a new table, at prediction, the columns and types of the training part.
+A new table, at prediction, gets the columns and types of the training part in ``conforming.py``.
 """
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from lamina.data.cells import date_spelling, dates_written, missing_cells, numbers_written, plain_numbers
+from lamina.data.cells import missing_cells
+from lamina.data.conforming import as_trained, cell_findings
 from lamina.data.copies import digests_of_table
 from lamina.data.data import Data, Source
-from lamina.data.kinds import TYPES, Column, Typed, columns, is_regression, summary, typed, whole_as_strings
+from lamina.data.kinds import Column, Typed, columns, is_regression, summary, typed, whole_as_strings
 from lamina.data.parts import listed, single_class
 from lamina.data.table_files import Table as Table
 from lamina.data.table_files import is_table as is_table
@@ -51,7 +51,7 @@ def tabular(source: Source, regression: bool | None = None) -> Data:
         if name == target:
             column = _with_none(column, table.frame[name])
         values[name] = column.values
-        findings += _cell_findings(column, table)
+        findings += cell_findings(column, table)
         notes += _cell_notes(column, target)
         if column.spelling:
             spellings[name] = column.spelling
@@ -62,11 +62,11 @@ def tabular(source: Source, regression: bool | None = None) -> Data:
     answers = _answers(answer_values, regression, table)
     answered = ~answer_values.is_null().to_numpy()
     findings += missing_targets(table.where, answered, target)
-    inputs = (
-        pl.DataFrame([values[name] for name in table.frame.columns if name not in (target, source.group)])
-        if known is None
-        else _as_trained(table, known)
-    )
+    if known is None:
+        inputs = pl.DataFrame([values[name] for name in table.frame.columns if name not in (target, source.group)])
+    else:
+        inputs, unfit = as_trained(table, known)
+        findings += unfit
     if inputs.width == 0:
         raise DataError(f'besides the target "{target}" there is no column to learn from.', table.name, "Add columns.")
     if not answered.any():
@@ -98,42 +98,6 @@ def columns_of(data: Data) -> list[Column]:
     if not isinstance(trained.raws, pl.DataFrame):
         raise DataError("the examples are not rows of a table.", "", "Choose another task.")
     return columns(trained.raws, data.spellings)
-
-
-def conform(table: pl.DataFrame | list[dict[str, Any]], kinds: list[Column]) -> pl.DataFrame:
-    """Give a new table the input columns and types of the training part.
-
-    Columns beyond those are left out (``extra_columns`` names them). A category that training never saw stays as it is.
-
-    Args:
-        table: as ``read_table`` gave it, typed or not; or records, one dictionary per row; a key may be absent.
-        kinds: the columns of the training part.
-
-    Raises:
-        DataError: a column is missing, or a cell is not what its column held in training; names the row, from 0, and
-            the column. Such a cell is never taken as missing.
-    """
-    frame = _frame_of_records(table) if isinstance(table, list) else table
-    known = [kind for kind in kinds if kind.name in frame.columns]
-    if isinstance(table, pl.DataFrame):
-        for kind in kinds:
-            if kind.name not in frame.columns:
-                error = unknown("column", kind.name, frame.columns)
-                raise DataError(f'the table lacks the column "{kind.name}" that training had.', "", error.remedy)
-    elif not known:
-        raise DataError(f"no record has a key of training's columns: {listed(k.name for k in kinds)}.", "", "Add them.")
-    made = [
-        _conformed(frame[kind.name], kind)
-        if kind in known
-        else pl.Series(kind.name, [None] * frame.height, _dtype(kind))
-        for kind in kinds
-    ]
-    return pl.DataFrame(made)
-
-
-def extra_columns(frame: pl.DataFrame, kinds: list[Column]) -> list[str]:
-    """The columns of a new table that training did not have."""
-    return sorted(set(frame.columns) - {kind.name for kind in kinds})
 
 
 def target_of(source: Source, frame: pl.DataFrame, where: str) -> str:
@@ -262,14 +226,6 @@ def _answers(values: pl.Series, regression: bool, table: Table) -> np.ndarray:
     return np.array(names.fill_null("").to_list(), dtype=object)
 
 
-def _as_trained(table: Table, kinds: list[Column]) -> pl.DataFrame:
-    """What ``conform`` gives; its errors name the table."""
-    try:
-        return conform(table.frame, kinds)
-    except DataError as error:
-        raise DataError(error.what, table.name, error.remedy) from None
-
-
 def _with_none(column: Typed, cells: pl.Series) -> Typed:
     """A target of names, in which "None" is one of them and no missing value."""
     if column.values.dtype != pl.String or "none" not in map(str.lower, column.spelled_missing):
@@ -279,29 +235,6 @@ def _with_none(column: Typed, cells: pl.Series) -> Typed:
     rows = f"({int(named.sum()):,} rows)"
     note = f'"{written.filter(named)[0]}" is taken as a class {rows}; leave cells empty where nothing is known'
     return replace(column, values=column.values.set(named, written.filter(named)[0]), note=note)
-
-
-def _cell_findings(column: Typed, table: Table) -> list[Finding]:
-    found = []
-    name = column.values.name
-    for kind, rows, what in (
-        ("value.infinite", column.infinite, "are infinite"),
-        ("value.unparsable", column.unparsable, "are not what the others of the column are"),
-    ):
-        if rows:
-            cells = [f'{table.where[row]}: "{table.frame[name][row]}"' for row in rows[:20]]
-            found.append(
-                Finding(
-                    kind,
-                    "warning",
-                    f'{len(rows):,} cells of the column "{name}" {what}; they were taken as missing.',
-                    "Correct them, or leave them empty.",
-                    where=tuple(cells),
-                    count=len(rows),
-                    evidence={"column": name, "rows": table.frame.height},
-                )
-            )
-    return found
 
 
 def _cell_notes(column: Typed, target: str) -> list[str]:
@@ -314,79 +247,3 @@ def _cell_notes(column: Typed, target: str) -> list[str]:
         spelled = f" (also written {', '.join(column.spelled_missing)})" if column.spelled_missing else ""
         notes.append(f'Column "{name}": {missing:,} of {len(column.values):,} values are missing{spelled}.')
     return notes
-
-
-# --- a new table ---
-
-
-def _frame_of_records(records: list[dict[str, Any]]) -> pl.DataFrame:
-    names = dict.fromkeys(name for record in records for name in record)
-    return pl.DataFrame({name: _series(name, [record.get(name) for record in records]) for name in names})
-
-
-def _series(name: str, cells: list[Any]) -> pl.Series:
-    """Python values as numbers where all are, else as strings."""
-    present = [cell for cell in cells if cell is not None]
-    if present and all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in present):
-        return pl.Series(name, [None if cell is None else float(cell) for cell in cells], dtype=pl.Float64)
-    return pl.Series(name, [None if cell is None else str(cell) for cell in cells], dtype=pl.String)
-
-
-def _dtype(kind: Column) -> Any:
-    return TYPES[kind.holds]
-
-
-def _conformed(column: pl.Series, kind: Column) -> pl.Series:
-    """A new column as the type that training had. Raises DataError naming the first cell that does not fit."""
-    dtype = _dtype(kind)
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
-    if column.dtype == dtype and kind.holds != "string":
-        return column
-    if column.dtype.is_numeric() and kind.holds == "string":
-        return whole_as_strings(column.cast(pl.Float64))
-    if column.dtype.is_temporal():  # dates as such; durations and times of day are numbers
-        column = typed(column).values
-        if column.dtype == dtype:
-            return column
-    if column.dtype.is_numeric() and kind.holds == "number":
-        return column.cast(pl.Float64)
-    if column.dtype == pl.Boolean and kind.holds == "number":
-        return column.cast(pl.Float64)
-    stripped = column.cast(pl.String).str.strip_chars()
-    cells = stripped.set(missing_cells(stripped), None)
-    if kind.holds == "string":  # codes that were numbers may be written 1.0 here
-        return whole_as_strings(_read_numbers(cells, kind.spelling)).fill_null(cells) if kind.spelling else cells
-    values = {"number": _read_numbers, "date": _read_dates, "boolean": _read_booleans}[kind.holds](cells, kind.spelling)
-    unfit = values.is_null() & ~cells.is_null()
-    if unfit.any():
-        row = int(unfit.arg_max() or 0)
-        raise DataError(
-            f'row {row}, column "{kind.name}": "{cells[row]}" is not a {kind.holds} as training had it.',
-            "",
-            f"Training had it written as {kind.spelling or 'plain 1234.5 or 2024-12-31'}; leave missing cells empty.",
-        )
-    return values.rename(kind.name)
-
-
-def _read_numbers(cells: pl.Series, form: str) -> pl.Series:
-    numbers = numbers_written(cells, form) if form else plain_numbers(cells)
-    return numbers.set(numbers.is_infinite().fill_null(False), None)
-
-
-def _read_dates(cells: pl.Series, form: str) -> pl.Series:
-    """Dates as training wrote them; else, and where training had dates as such, in a form that can mean but one."""
-    if form:
-        dates = dates_written(cells, form)
-        if dates.null_count() == cells.null_count():
-            return dates
-    spelling = date_spelling(cells)
-    if spelling is None or spelling.ambiguous:
-        return dates_written(cells, "%Y-%m-%d")
-    return dates_written(cells, spelling.form)
-
-
-def _read_booleans(cells: pl.Series, _: str) -> pl.Series:
-    lower = cells.str.to_lowercase()
-    yes, no = lower.is_in(["true", "yes", "t", "y", "1", "1.0"]), lower.is_in(["false", "no", "f", "n", "0", "0.0"])
-    return yes.set(~(yes | no).fill_null(False), None)

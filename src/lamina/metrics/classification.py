@@ -129,6 +129,7 @@ class AUROC(Metric):
     """
 
     better = "higher"
+    pools = True
 
     def __init__(self, classes: int) -> None:
         self.classes = classes

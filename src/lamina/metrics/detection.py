@@ -62,6 +62,7 @@ class MeanAveragePrecision(Metric):
     """
 
     better = "higher"
+    pools = True
 
     def __init__(self, classes: int, thresholds: Sequence[float], of: int | None = None) -> None:
         """Of all ``classes``, or of the one with index ``of``; ``thresholds``: overlaps (IoU) that make a match."""

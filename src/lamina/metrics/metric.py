@@ -18,7 +18,7 @@ from lamina.batch import Tensors
 RESAMPLES = 1000
 FEWEST_GROUPS = 10
 """Below that, examples are drawn instead of groups: of a few units, resamples say nothing about those that were not seen."""
-_CHUNK = 2**22  # weights held at once: 32 MiB of float64
+CHUNK = 2**22  # weights held at once: 32 MiB of float64
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Metric(ABC):
     drifts: bool = False
     """Whether a resample, which has fewer different examples than the sample, has a worse value on average: then the interval
     is moved back by as much (the bias correction of Efron & Tibshirani 1993, section 10.4)."""
+    pools: bool = False
+    """Whether examples are ranked by their scores, so that those of two predictors cannot be mixed."""
     ranks: bool = True
     """Whether the first number that is kept of an example says how wrong the answer was."""
 
@@ -137,7 +139,7 @@ def resampling(examples: int, seed: int, groups: np.ndarray | None = None) -> It
     generator = np.random.default_rng(seed)
     member = members(examples, groups)
     units = int(member.max()) + 1
-    at_once = max(1, min(RESAMPLES, _CHUNK // max(examples, 1)))
+    at_once = max(1, min(RESAMPLES, CHUNK // max(examples, 1)))
     for start in range(0, RESAMPLES, at_once):
         sets = min(at_once, RESAMPLES - start)
         drawn = generator.integers(0, units, (sets, units)) + np.arange(sets)[:, None] * units

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamina.metrics.metric import RESAMPLES, Metric, members, resampling
+from lamina.metrics.metric import CHUNK, RESAMPLES, Metric, members, resampling
 
 FEW = 50
 """Examples below which resamples prove too much: with 10, differences that are not there are called proved in 9 % of cases."""
@@ -50,7 +50,8 @@ def differences(
     """Each metric's value for the first predictor less that for the second, by the paired percentile bootstrap.
 
     The p-value is twice the share of resamples on the rarer side of zero (Efron & Tibshirani 1993). That calls too much proved
-    where there are few examples: there the two predictors are exchanged, example by example. For accuracy on independent
+    where there are few examples: there the two predictors are exchanged, example by example (for metrics that rank examples by
+    scores it only bounds the p-value, since the scores of two predictors need not be comparable). For accuracy on independent
     examples it is McNemar's exact one, which holds for small test sets too.
 
     Args:
@@ -74,19 +75,20 @@ def differences(
             p = mcnemar(first[name][:, 0] > 0, second[name][:, 0] > 0)
             found[name] = replace(found[name], p=p)
         elif 1 < units < FEW and found[name].p < 1:
-            found[name] = replace(found[name], p=exchanged(metric, first[name], second[name], value, groups))
+            least = 2 * 0.5**units  # what exchanging them gives at the least
+            p = max(found[name].p, least) if metric.pools else exchanged(metric, first[name], second[name], groups)
+            found[name] = replace(found[name], p=p)
     return found
 
 
-def exchanged(metric: Metric, first: Tensor, second: Tensor, value: float, groups: np.ndarray | None = None) -> float:
-    """The two-sided p-value of a paired permutation test (Fisher 1935): how often the difference is as large as ``value``
+def exchanged(metric: Metric, first: Tensor, second: Tensor, groups: np.ndarray | None = None) -> float:
+    """The two-sided p-value of a paired permutation test (Fisher 1935): how often the difference is as large as it is
     when it is left to chance, unit by unit, which predictor is which; over all ways, or a thousand of them.
 
     Args:
-        metric: whose difference it is.
+        metric: whose difference it is; none that ranks examples by scores (``Metric.pools``).
         first: (examples, k), of the first predictor.
         second: of the other one, the same.
-        value: the difference.
         groups: (examples,), exchanged as wholes where they are drawn as wholes.
     """
     member = members(len(first), groups)
@@ -96,10 +98,14 @@ def exchanged(metric: Metric, first: Tensor, second: Tensor, value: float, group
     else:  # as they are is one of the ways
         ways = np.random.default_rng(0).integers(0, 2, (RESAMPLES, units))
         ways[0] = 0
-    kept = torch.from_numpy(ways[:, member] == 0).double()
-    rows = torch.cat([first, second])
-    apart = metric.values(rows, torch.cat([kept, 1 - kept], 1)) - metric.values(rows, torch.cat([1 - kept, kept], 1))
-    return float((~(apart.abs() < abs(value) * (1 - 1e-9))).double().mean())  # an undefined one counts as large
+    rows, apart = torch.cat([first, second]), []
+    for some in np.array_split(ways, -(-len(ways) * 2 * len(member) // CHUNK)):  # as many as fit in memory
+        kept = torch.from_numpy(some[:, member] == 0).double()
+        one, other = (metric.values(rows, torch.cat(sides, 1)) for sides in ((kept, 1 - kept), (1 - kept, kept)))
+        apart.append(one - other)
+    found = torch.cat(apart).abs()
+    least = found[0] - 1e-6 * found.nan_to_num().max()  # as they are, but for rounding
+    return float((~(found < least)).double().mean())  # an undefined one counts as large
 
 
 def _difference(value: float, sampled: Tensor) -> Difference:

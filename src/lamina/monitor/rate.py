@@ -57,7 +57,10 @@ def _rising(history: History) -> Finding | None:
         return None
     first, now = statistics.fmean(early), statistics.fmean(latest)
     error = math.hypot(statistics.stdev(early), statistics.stdev(latest)) / math.sqrt(RECORDS)
-    if now - ERRORS * error <= first + RISE * abs(first):
+    leap = statistics.stdev(latest) * math.sqrt(
+        1 + 1 / RECORDS
+    )  # beside the very first record, as noisy as the latest ones
+    if all(now - ERRORS * e <= was + RISE * abs(was) for was, e in ((first, error), (early[0], leap))):
         return None
     return _high(
         f"The training loss rose: {first:.4g} in the first steps, {now:.4g} by step {steps[-1].step}.",
