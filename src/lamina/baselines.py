@@ -219,10 +219,9 @@ def usual_boxes(train_inputs: Arrays, train_targets: Arrays, inputs: Arrays, fac
         own = relative[(known[:, 4] == kind) & (known[:, 5] == 0)]
         if len(own):
             own = own[np.random.default_rng(0).permutation(len(own))[:USUAL_ROWS]]
-            found = KMeans(min(USUAL, len(np.unique(own, axis=0))), n_init=1, random_state=0).fit(own)
-            met, times = np.unique(
-                found.labels_, return_counts=True
-            )  # fewer where boxes are the same ones again and again
+            different = len(np.unique(own, axis=0))  # a camera that does not move sees the same boxes again and again
+            found = KMeans(min(USUAL, different), n_init=1, random_state=0).fit(own)
+            met, times = np.unique(found.labels_, return_counts=True)
             share = times / len(found.labels_) * (known[:, 4] == kind).sum() / len(lengths)
             scores = np.minimum(share, 1.0)[:, None]
             usual.append(np.concatenate([found.cluster_centers_[met], scores, np.full_like(scores, kind)], 1))

@@ -146,10 +146,8 @@ def _side(metric: Metric, rows: Tensor, inside: np.ndarray, groups: np.ndarray |
     if metric.share and own.shape[1] == 1 and groups is None:
         adjusted = (value * len(own) + 2) / (len(own) + 4)
         return value, adjusted * (1 - adjusted) / (len(own) + 4)
-    pieces: list[Tensor] = []
-    for sets in resampling(
-        len(own), 0, None if groups is None else groups[inside]
-    ):  # of many examples, few sets at a time
+    pieces: list[Tensor] = []  # of very many examples, few sets come at a time
+    for sets in resampling(len(own), 0, None if groups is None else groups[inside]):
         pieces.append(metric.values(own, sets[: SETS - sum(map(len, pieces))]))
         if sum(map(len, pieces)) >= SETS:
             break
@@ -172,9 +170,8 @@ def _cuts(data: Data, targets: Tensors, facts: dict[str, Any]) -> Iterator[Cut]:
             yield f"group {group}", groups == group
     for name, lengths in targets.items():
         counted = targets.get(name.removesuffix("_lengths"))
-        if (
-            name.endswith("_lengths") and lengths.ndim == 1 and (counted is None or counted.dtype != torch.uint8)
-        ):  # no name
+        named = counted is not None and counted.dtype == torch.uint8  # the bytes of a name are no amount
+        if name.endswith("_lengths") and lengths.ndim == 1 and not named:
             yield from _quarters(f"number of {name.removesuffix('_lengths')}", lengths.numpy())
     if isinstance(data.raws, pl.DataFrame):
         for column in data.raws.get_columns():

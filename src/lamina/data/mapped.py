@@ -38,9 +38,7 @@ def mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...], scattered: bool 
     if not math.prod(shape):
         return torch.from_numpy(np.zeros(shape, dtype))
     with file.open("rb") as stream:
-        if (
-            sys.platform == "linux"
-        ):  # which otherwise sets memory aside for what might be written, and has not enough of it
+        if sys.platform == "linux":  # it would set memory aside for what might be written, and have not enough of it
             flags, protection = mmap.MAP_PRIVATE | _NORESERVE, mmap.PROT_READ | mmap.PROT_WRITE
             area = mmap.mmap(stream.fileno(), math.prod(shape) * dtype.itemsize, flags, protection)
         else:

@@ -151,9 +151,7 @@ def _looks(paths: Sequence[str], digests: np.ndarray) -> list[_Look]:
     key = key_of(list(paths), [str(digest) for digest in digests])
     known = recall("recordings", key)
     looks = [_Look("not looked at yet")] * len(paths) if known is None else [_Look(**look) for look in known["looks"]]
-    new = [
-        row for row, look in enumerate(looks) if look.broken
-    ]  # those, too, that could not be read: they may be by now
+    new = [row for row, look in enumerate(looks) if look.broken]  # what could not be read may be by now
     before = list(looks)
     with ThreadPoolExecutor(4) as workers:
         for row, look in zip(new, workers.map(_header, (paths[row] for row in new)), strict=True):
