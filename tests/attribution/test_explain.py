@@ -58,6 +58,40 @@ def test_columns_that_decide_are_named_and_add_up(table: Any) -> None:
     assert one.cells == ("-2.0", "3.0", "blue", "y")
 
 
+def test_rows_as_they_are_written_are_explained(tmp_path: Path) -> None:
+    """Training rows are typed, those that are asked for are as a file or a frame has them."""
+    rows = range(200)
+    frame = pl.DataFrame(
+        {
+            "paid": [["yes", "no"][row % 2] for row in rows],
+            "day": [f"2024-{1 + row % 12:02}-{1 + row % 28:02}" for row in rows],
+            "price": ["NA" if row % 50 == 7 else f"{row % 37},5" for row in rows],
+            "code": [["01", "2", "3"][row % 3] for row in rows],
+            "answer": [["low", "high"][row % 3 == 1] for row in rows],
+        }
+    )
+    frame.write_csv(tmp_path / "table.csv", separator=";")
+    model = lamina.train(
+        Source(tmp_path / "table.csv", "answer"),
+        size="tiny",
+        epochs=3,
+        threads=1,
+        precision="float32",
+        out=tmp_path / "run",
+    )
+    assert {kind["name"]: kind["holds"] for kind in model.facts["columns"]} == {
+        "paid": "boolean", "day": "date", "price": "number", "code": "string"
+    }  # fmt: skip
+    (tmp_path / "new.csv").write_text("paid;day;price;code\nyes;2024-03-05;3,5;2\n;;NA;\n", encoding="utf-8")
+    written, empty = explained(model, [str(tmp_path / "new.csv")])
+    assert abs(written.missing) < 1e-4
+    assert written.cells == ("yes", "2024-03-05", "3,5", "2")
+    assert abs(empty.missing) < 1e-4
+    typed = {"paid": [True], "day": ["2024-03-05"], "price": [3.5], "code": [2.0]}
+    (one,) = explained(model, [pl.DataFrame(typed)])
+    assert one.shares == pytest.approx(written.shares)
+
+
 def test_no_more_than_some_inputs_are_explained(table: Any) -> None:
     rows = pl.DataFrame({"size": [1.0] * 20, "noise": [0.0] * 20, "kind": ["red"] * 20, "other": ["x"] * 20})
     assert len(explained(table, [rows])) == explain.MOST

@@ -20,7 +20,7 @@ def shapley(
     """Shapley values of the columns of one row.
 
     Args:
-        row: of one row, as ``task.gather`` gives it.
+        row: of one row, its columns typed as those of the background.
         background: ``ORDERS`` training rows with the same columns, and maybe others.
         value: rows -> of each network (rows,), the number that is explained.
 

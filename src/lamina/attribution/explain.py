@@ -23,8 +23,10 @@ from lamina.attribution.paths import REFERENCES, Walked, walk
 from lamina.attribution.questions import Question, question, refuse
 from lamina.batch import Batch, Tensors
 from lamina.data.building import encode_each
+from lamina.data.columns import kinds_of
 from lamina.data.data import Raws
 from lamina.data.store import columns_of, gathered
+from lamina.data.tables import conform
 from lamina.errors import OptionError
 from lamina.execution import Execution
 from lamina.findings import Finding
@@ -222,7 +224,8 @@ def _row(
             said = [asked.number(network, batch.inputs) for network in (subject.network, *networks)]
         return [_in_unit(asked, number).cpu().double().numpy() for number in said]
 
-    found = columns.shapley(row, background, values)
+    typed = conform(row, kinds_of(subject.facts)) if "columns" in subject.facts else row  # as training rows are
+    found = columns.shapley(typed, background, values)
     shares, references = found[0]
     with torch.no_grad():
         value = float(_in_unit(asked, asked.number(subject.network, one)))
