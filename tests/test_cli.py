@@ -1,8 +1,10 @@
 """The command line: help, JSON, exit codes, errors in one line, quiet where nobody looks, Ctrl-C."""
 
 import csv
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,6 +213,27 @@ def test_the_other_verbs_of_a_run(lamina: Any, trained: Trained) -> None:
     assert "parameters" in lamina("explain", path).out
     found = lamina("check", trained.source.where, "--target", "diagnosis", "--json")
     assert isinstance(found.json["findings"], list)
+
+
+@TABLE_RUN
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_an_output_that_is_not_utf_8_takes_all_that_is_said(
+    monkeypatch: pytest.MonkeyPatch, trained: Trained, tmp_path: Path, encoding: str
+) -> None:
+    run = tmp_path / "añ − run"
+    shutil.copytree(trained.model.path, run)
+
+    def said(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["lamina", *words])
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+        with pytest.raises(SystemExit, match="0"):
+            cli.main()
+        sys.stdout.flush()
+        written: bytes = sys.stdout.buffer.getvalue()  # type: ignore[attr-defined]
+        return written.decode(encoding)
+
+    assert "accuracy ^" in said("evaluate", str(run))
+    assert json.loads(said("report", str(run), "--json"))["run"] == str(run)
 
 
 def test_lists(lamina: Any, tmp_path: Path) -> None:

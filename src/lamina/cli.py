@@ -44,7 +44,7 @@ from lamina.options import (
     with_plan,
     with_sampling,
 )
-from lamina.printing import fail, print_json, show, summary
+from lamina.printing import encodable, fail, print_json, show, summary
 
 DEMO_SECONDS = 30.0  # up to the end of training
 
@@ -68,6 +68,7 @@ def start(version: Version = False) -> None:
 def main() -> None:
     """Run the command line; every error becomes one line and an exit code."""
     wants_json = "--json" in sys.argv
+    encodable(wants_json)
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except LaminaError as error:

@@ -1,6 +1,9 @@
 """Printing: what verbs end with, for people at a terminal or, as one JSON object, for programs."""
 
 import ast
+import codecs
+import io
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,6 +12,33 @@ from lamina.errors import LaminaError
 
 if TYPE_CHECKING:
     from lamina.model import Model
+
+PLAIN = {"−": "-", "–": "-", "↑": "^", "↓": "v"}
+"""What stands for signs that an encoding lacks; "?" for any other."""
+
+
+def encodable(as_json: bool) -> None:
+    """Let standard output take every character: where its encoding lacks one, another stands for it, and in JSON an escape."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
+        codecs.register_error("lamina", _escaped if as_json else _replaced)
+        sys.stdout.reconfigure(errors="lamina")
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    lacking, end = _lacking(error)
+    return json.dumps(lacking)[1:-1], end
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    lacking, end = _lacking(error)
+    return "".join(PLAIN.get(sign, "?") for sign in lacking), end
+
+
+def _lacking(error: UnicodeError) -> tuple[str, int]:
+    """The characters that cannot be written, and where they end."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return error.object[error.start : error.end], error.end
 
 
 def summary(model: "Model", result: dict[str, Any], part: str, seconds: float, as_json: bool) -> None:
