@@ -90,6 +90,19 @@ def test_the_package_runs_as_a_module() -> None:
     assert "`python -m lamina --help` shows an example" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "code"), [(["networks"], 0), (["networks", "--json"], 0), (["train", "nowhere", "--json"], 3)]
+)
+def test_that_nobody_reads_is_no_failure(words: list[str], code: int) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    done = subprocess.run(
+        [sys.executable, "-m", "lamina", *words], stdout=writes, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
 def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys; sys.argv = ['lamina', '--help']\nimport lamina.cli\n"

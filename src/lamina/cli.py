@@ -44,7 +44,7 @@ from lamina.options import (
     with_plan,
     with_sampling,
 )
-from lamina.printing import encodable, fail, print_json, show, summary
+from lamina.printing import encodable, fail, leave, print_json, show, summary
 
 DEMO_SECONDS = 30.0  # up to the end of training
 
@@ -81,14 +81,16 @@ def main() -> None:
         code = fail(LaminaError("stopped by Ctrl-C."), wants_json, 130)
     except MemoryError:
         code = fail(LaminaError("there is not enough memory.", remedy="Try a smaller --batch-size."), wants_json, 5)
-    except BrokenPipeError:  # whoever read our output has gone
-        os._exit(0)
+    except (BrokenPipeError, SystemExit) as gone:  # whoever read our output, which libraries take for a failure
+        if isinstance(gone, SystemExit) and not isinstance(gone.__context__, BrokenPipeError):
+            raise
+        code = 0
     except Exception as error:
         if os.environ.get("LAMINA_TRACEBACK"):
             raise
         remedy = "This is a defect of Lamina: set LAMINA_TRACEBACK=1 to see where, and report it."
         code = fail(LaminaError(f"{type(error).__name__}: {error}", remedy=remedy), wants_json, 1)
-    sys.exit(code if isinstance(code, int) else 0)
+    leave(code if isinstance(code, int) else 0)
 
 
 @app.command()
@@ -337,14 +339,9 @@ def check(
 
     with watching(as_json) as watch:
         findings = training.check(
-            data,
-            task=task,
-            target=target,
-            group=group,
-            time_column=time_column,
-            options=settings_of(settings),
+            data, task=task, target=target, group=group, time_column=time_column, options=settings_of(settings),
             watch=watch,
-        )
+        )  # fmt: skip
     if as_json:
         print_json({"data": data, "findings": [finding.to_json() for finding in findings]})
     else:

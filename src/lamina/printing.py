@@ -4,9 +4,11 @@ import ast
 import codecs
 import io
 import json
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from lamina.errors import LaminaError
 
@@ -98,10 +100,20 @@ def show(name: str, rows: list[dict[str, Any]], as_json: bool, nothing: str = ""
 def fail(error: LaminaError, as_json: bool, code: int) -> int:
     """An error on standard error, as one line, or as JSON; the exit code."""
     if as_json:
-        print_json({"error": error.to_json()})
+        with suppress(BrokenPipeError):
+            print_json({"error": error.to_json()})
     else:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")  # one line, whatever a library said
     return code
+
+
+def leave(code: int) -> NoReturn:
+    """End the program with an exit code, also where whoever read standard output has gone."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os._exit(code)
+    sys.exit(code)
 
 
 def print_json(content: Any) -> None:
