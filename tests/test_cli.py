@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -247,6 +248,28 @@ def test_an_output_that_is_not_utf_8_takes_all_that_is_said(
 
     assert "accuracy ^" in said("evaluate", str(run))
     assert json.loads(said("report", str(run), "--json"))["run"] == str(run)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_utf_8_do_no_harm(lamina: Any, tmp_path: Path) -> None:
+    """Of folders, classes, pictures and runs."""
+    name = os.fsdecode(b"caf\xe9")
+    for shade, kind in enumerate(("bar", name)):
+        (tmp_path / name / kind).mkdir(parents=True)
+        for number in range(40):
+            pixels = np.random.default_rng([shade, number]).integers(0, 100, (8, 8), dtype=np.uint8) + 120 * shade
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name / kind / f"{name}{number}.png")
+    run = tmp_path / f"{name}-run"
+    said = lamina("train", tmp_path / name, *QUICK, "--out", run, "--json")
+    assert (said.code, said.json["run"]) == (0, str(run))
+    assert name in Run.open(run).facts()["classes"]
+    assert lamina("evaluate", run).code == 0
+    picture = tmp_path / name / name / f"{name}0.png"
+    for out in ("a.csv", "a.jsonl"):
+        assert lamina("predict", run, picture, "--out", tmp_path / out).code == 0
+    answer = json.loads((tmp_path / "a.jsonl").read_text(encoding="utf-8"))
+    assert set(answer["probabilities"]) == {"bar", name}
+    assert lamina("explain", run, picture, "--out", tmp_path / "why.html").code == 0
 
 
 def test_lists(lamina: Any, tmp_path: Path) -> None:

@@ -40,6 +40,14 @@ def test_a_file_is_whole_or_as_before_when_the_disk_is_full(run: Run, monkeypatc
     assert sorted(file.name for file in run.path.rglob("*") if file.is_file()) == ["facts.json", "recipe.json"]
 
 
+def test_a_name_that_is_no_utf_8_comes_back_as_it_was(run: Run) -> None:
+    name = os.fsdecode(b"\\caf\xe9")
+    run.write("recipe.json", RECIPE | {"data": {"source": name, name: "é"}})
+    run.log(name)
+    assert run.read("recipe.json")["data"] == {"source": name, name: "é"}
+    assert [record["what"] for record in run.records()] == [name]
+
+
 def test_stopping_while_a_file_is_written_leaves_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(_: int) -> None:
         raise KeyboardInterrupt

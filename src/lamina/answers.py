@@ -32,7 +32,7 @@ def write_answers(
         return _write(answers, sys.stdout, form, rows)
 
     def whole(partial: Path) -> tuple[int, int]:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
             return _write(answers, stream, "jsonl" if out.suffix == ".jsonl" else "csv", rows)
 
     return write_whole(whole, out)

@@ -97,7 +97,7 @@ def inputs(run: Path, given: list[str], out: Path | None, as_json: bool) -> None
     found = explained(subject(load(run)), given)
     if out is not None:
         text = page(str(run), found)
-        write_whole(lambda path: (path.write_text(text, encoding="utf-8"), 0), out)
+        write_whole(lambda path: (path.write_text(text, "utf-8", "replace"), 0), out)
     if as_json:
         print_json({"run": str(run), **found.to_json(), "out": out and str(out)})
         return

@@ -226,8 +226,9 @@ def listed(folder: Path) -> list[dict[str, Any]]:
 
 
 def to_json_text(content: Any, indent: int | None = None) -> str:
-    """Strict JSON: NaN and infinities become null, since other readers refuse them."""
-    return json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    """Strict JSON: NaN and infinities become null, since other readers refuse them; what is no UTF-8 is escaped."""
+    text = json.dumps(_plain(content), indent=indent, ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def free_path(name: str, root: Path = Path("runs")) -> Path:

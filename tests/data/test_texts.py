@@ -2,6 +2,8 @@
 
 import gzip
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -127,6 +129,13 @@ def test_a_folder_below_and_in_order_without_its_read_me(tmp_path: Path) -> None
     assert joined(data) == ["This is a.md.", "This is b/1.txt.gz.", "This is b/2.txt."]
     assert "Left out: README.md." in data.notes
     assert recognised(Source(tmp_path)) == (0.9, "the folder holds 4 text files")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_utf_8_are_shown_without_what_is_none(tmp_path: Path) -> None:
+    file = write(tmp_path / "below", LINE, os.fsdecode(b"caf\xe9.txt"))
+    assert read(Source(tmp_path)).where[0] == "below/caf\ufffd.txt:1"
+    assert gather([file])[1].tolist() == ["caf\ufffd.txt"]
 
 
 def test_folders_that_may_be_classes_are_claimed_less(tmp_path: Path) -> None:

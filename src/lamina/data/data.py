@@ -118,5 +118,5 @@ class Data:
     def fingerprint(self) -> str:
         """Sixteen hexadecimal digits that change when an example, an answer or the order changes."""
         digest = hashlib.blake2b(np.ascontiguousarray(self.digests).tobytes(), digest_size=8)
-        digest.update("\0".join(map(str, self.answers.tolist())).encode())
+        digest.update("\0".join(map(str, self.answers.tolist())).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import IO, NamedTuple, cast
 
+from lamina.data.images import relative_name
 from lamina.data.parts import PART_NAMES, listed
 from lamina.data.table_files import part_of_name
 from lamina.errors import DataError
@@ -29,7 +30,7 @@ class File(NamedTuple):
 def corpus_of(root: Path, endings: Sequence[str], sort_out: bool) -> tuple[list[File], list[str]]:
     """The files with such endings, each with its part; and notes. Raises DataError when there are none."""
     if not root.is_dir():
-        return [File(root, root.name, "")], []
+        return [File(root, relative_name(str(root), root.parent), "")], []
     names = [name for name in files_below(root) if ending_of(name) in endings]
     if not names:
         raise DataError(
@@ -53,7 +54,7 @@ def corpus_of(root: Path, endings: Sequence[str], sort_out: bool) -> tuple[list[
             notes.append(f"Left out: {listed(unused)}.")
     else:
         pairs = [(name, "") for name in names]
-    return [File(root / name, name.as_posix(), part) for name, part in pairs], notes
+    return [File(root / name, relative_name(str(root / name), root), part) for name, part in pairs], notes
 
 
 def decoded(file: Path) -> str:

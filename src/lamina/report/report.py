@@ -32,8 +32,8 @@ def write_report(run: Run) -> Path:
         RunError: the recipe is absent or damaged.
         TrainingError: the page cannot be written.
     """
-    run.write("report/card.md", card(gather(run)).encode())
-    return run.write("report/index.html", render(run).encode())
+    run.write("report/card.md", card(gather(run)).encode("utf-8", "replace"))
+    return run.write("report/index.html", render(run).encode("utf-8", "replace"))
 
 
 def render(run: Run) -> str:
