@@ -121,6 +121,11 @@ def restored(judge: dict[str, Any], facts: dict[str, Any]) -> nn.Module:
     return Judge(classifier, judge["knows"]).eval()
 
 
+def knows_classes(judge: dict[str, Any]) -> bool:
+    """Whether the judge that ``learned`` or ``inception`` told of takes pictures for classes."""
+    return bool(judge.get("knows"))
+
+
 def fresh(facts: dict[str, Any], seed: int = 0) -> ImageClassifier:
     """A classifier of the judge's kind for the classes of the facts, which has learned nothing yet."""
     return _empty(facts["channels"], facts["side"], len(facts["classes"]), facts, seed)

@@ -266,6 +266,21 @@ def test_an_answer_says_how_real_a_picture_is_beside_made_ones(trained: Trained)
 
 
 @a_run
+def test_a_judge_that_knows_no_classes_says_none(trained: Trained) -> None:
+    """As Inception: a picture is placed where it stands highest."""
+    facts = trained.model.facts
+    stored = load_file(trained.model.path / "evaluation" / "test.safetensors")["outputs"]
+    known, width = trained.model.task.decode(stored, facts), facts["judge"]["width"]
+    stored[:, 2 * width : 2 * width + 3 : 2] = 0  # what ``judged`` gives without logits
+    blind = facts | {"judge": {"inception": "weights.pth", "width": width, "said": ""}}
+    answers = trained.model.task.decode(stored, blind)
+    assert all(set(answer) == {"prediction", "score"} for answer in answers)
+    assert all(answer["prediction"] >= one["prediction"] for answer, one in zip(answers, known, strict=True))
+    assert {answer["class"] for answer in known} == set(facts["classes"])
+    assert set(trained.model.task.metrics(facts)) - set(trained.model.task.metrics(blind)) == {"recognised"}
+
+
+@a_run
 def test_the_proof_shows_what_made_pictures_teach_and_the_nearest_that_trained(trained: Trained) -> None:
     exhibits = {one["title"]: one for one in trained.model.run.read("evaluation/test.json")["exhibits"]}
     table = exhibits["What made pictures teach"]

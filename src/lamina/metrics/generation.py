@@ -33,7 +33,7 @@ def generation(width: int, classes: int) -> dict[str, Metric]:
 
     Args:
         width: of the judge's features.
-        classes: 0 where pictures are made without.
+        classes: that the judge knows; 0 where it knows none.
     """
     metrics: dict[str, Metric] = {
         "frechet_distance": FrechetDistance(width),

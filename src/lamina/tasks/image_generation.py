@@ -188,19 +188,21 @@ class ImageGeneration(Task):
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Fréchet distance first."""
-        return generation.generation(facts["judge"]["width"], len(facts["classes"]))
+        known = len(facts["classes"]) if judge.knows_classes(facts["judge"]) else 0
+        return generation.generation(facts["judge"]["width"], known)
 
     def decode(self, outputs: Tensor, facts: Facts) -> list[Answer]:
         """The share of made pictures that the discriminator finds less real than this one, from 0 to 1; and the class that the
-        judge takes it for, among whose made pictures it is placed."""
+        judge takes it for, among whose made pictures it is placed. Where the judge knows none, it is placed among those of the
+        class where it stands highest."""
         found = generation.parts(outputs, facts["judge"]["width"])
         made = facts.get("settled", {}).get("made", {})
+        knows = judge.knows_classes(facts["judge"])
         answers: list[Answer] = []
-        for kind, scores in zip(found.real_class.tolist(), found.scores, strict=True):
-            score = float(scores[kind])
-            known = made.get(str(kind), [score])
-            answer = {"prediction": round(float(np.searchsorted(known, score)) / len(known), 4), "score": score}
-            answers.append(answer | ({"class": facts["classes"][kind]} if facts["classes"] else {}))
+        for kind, scores in zip(found.real_class.tolist(), found.scores.tolist(), strict=True):
+            asked = [kind] if knows else range(len(scores))
+            place, score = max((_place(made.get(str(one), [scores[one]]), scores[one]), scores[one]) for one in asked)
+            answers.append({"prediction": place, "score": score} | ({"class": facts["classes"][kind]} if knows else {}))
         return answers
 
     def settle(self, outputs: Tensor, targets: Tensors, facts: Facts) -> dict[str, Any]:
@@ -272,6 +274,11 @@ class ImageGeneration(Task):
     def tiny(self, path: Path) -> Source:
         """The 1,797 handwritten digits of 8 x 8 pixels that scikit-learn ships (Alpaydin & Kaynak 1998), as PNG files."""
         return pictures.write_digits(path)
+
+
+def _place(known: list[float], score: float) -> float:
+    """Which share of some scores is lower."""
+    return round(float(np.searchsorted(known, score)) / len(known), 4)
 
 
 @torch.inference_mode()
