@@ -154,6 +154,8 @@ def test_a_text_does_not_depend_on_how_many_are_drawn_together(read: tuple[Langu
     three = written(task, network, facts, ["The "] * 3, wish)
     assert written(task, network, facts, ["The "], wish) == three[:1]
     assert len(set(three)) == 3
+    longer = "The value of an expression "
+    assert written(task, network, facts, [longer, "A"], wish)[0] == written(task, network, facts, [longer], wish)[0]
 
 
 @each_network

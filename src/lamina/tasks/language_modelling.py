@@ -257,16 +257,14 @@ def _continued(network: LanguageModel, given: list[list[int]], wish: Sampling) -
     while True:
         for some in torch.split(read, STRETCH, 1):
             features, carried = network.backbone(some, **carried)
-        drawn = draw(network.following(features[:, -1]), _said(known, place, wish), wish, own).tolist()
-        added: list[int | None] = []
-        for index, (ids, token) in enumerate(zip(known, drawn, strict=True)):
-            over = token == END or place - len(given[index]) >= wish.tokens
-            if place < len(given[index]):
-                added.append(None)
-                continue
-            done[index] = done[index] or over
-            ids.append(END if done[index] else token)
-            added.append(None if done[index] else token)
+        ready = [index for index, ids in enumerate(given) if len(ids) <= place]  # what follows in the others is known
+        said = _said([known[index] for index in ready], place, wish)
+        drawn = draw(network.following(features[ready, -1]), said, wish, [own[index] for index in ready]).tolist()
+        added: list[int | None] = [None] * len(given)
+        for index, token in zip(ready, drawn, strict=True):
+            done[index] = done[index] or token == END or place - len(given[index]) >= wish.tokens
+            known[index].append(END if done[index] else token)
+            added[index] = None if done[index] else token
         if all(done):
             return
         yield added
