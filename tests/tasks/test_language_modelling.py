@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from lamina import find
-from lamina.data.data import Data
+from lamina.data.data import Data, Source
 from lamina.data.split import complete
 from lamina.data.store import columns_of, gathered
 from lamina.data.stream import IGNORED
@@ -93,6 +93,15 @@ def test_an_end_follows_each_of_several_documents_and_no_single_one(
     assert [ids[-1] == END for ids in task.encode(passages, facts | {"documents": 2})["tokens"]] == [True, True]
     assert [ids[-1] == END for ids in task.encode(passages, facts | {"documents": 1})["tokens"]] == [False, False]
     assert task.encode(passages, facts)["before"][0].tolist() == [END]
+
+
+def test_the_mark_between_documents_counts_as_often_as_it_comes() -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    task = LanguageModelling(tokens="characters")
+    data = task.read(Source([f"{letters[number % 26]}{letters[(number + 1) % 26]} " for number in range(60)]))
+    facts = task.facts(data)
+    assert facts["class_names"][facts["classes"][END]] == "the 10 most frequent"
+    assert facts["tokens"] == sum(len(ids) for ids in task.encode(data.raws, facts)["tokens"])
 
 
 def test_the_test_part_is_what_comes_last(read: tuple[LanguageModelling, Data, Facts]) -> None:
@@ -326,8 +335,6 @@ def test_the_ngrams_are_scored_on_the_same_tokens(read: tuple[LanguageModelling,
 
 def test_a_renamed_column_is_another_one(tmp_path: Path) -> None:
     import polars as pl
-
-    from lamina.data.data import Source
 
     task = LanguageModelling(tokens="characters")
     for name in ("text", "story"):

@@ -85,6 +85,8 @@ class LanguageModelling(Task):
             for ids in vocabulary.encode(words[start : start + 1000]):
                 counts += np.bincount(ids, minlength=len(counts))
         documents = sum(passage.first for passage in passages)
+        if documents > 1:
+            counts[END] += sum(passage.last for passage in passages)
         ends = [rank for rank in RANKS if rank < len(counts)] + [len(counts)]
         classes = np.searchsorted(ends, np.argsort(np.argsort(-counts, kind="stable"), kind="stable"), side="right")
         names = [f"the {ends[0]:,} most frequent", *(f"ranks {a + 1:,} to {b:,}" for a, b in pairwise(ends))]
