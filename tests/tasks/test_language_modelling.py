@@ -85,6 +85,13 @@ def test_every_token_of_the_test_part_counts_once(read: tuple[LanguageModelling,
     assert float(found[TOKENS]) == sum(len(passage.text) for passage in passages)
 
 
+@pytest.mark.parametrize("options", [{"window": -3}, {"window": 0}, {"negatives": -5}])
+def test_options_outside_of_their_range_are_refused(options: dict[str, int]) -> None:
+    (name,) = options
+    with pytest.raises(OptionError, match=f"--set {name}: {options[name]} was given"):
+        LanguageModelling(**options)  # type: ignore[arg-type]
+
+
 def test_an_end_follows_each_of_several_documents_and_no_single_one(
     read: tuple[LanguageModelling, Data, Facts],
 ) -> None:

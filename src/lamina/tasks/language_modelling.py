@@ -61,6 +61,15 @@ class LanguageModelling(Task):
     """Of how many rare tokens, drawn anew, a training step learns that they do not follow; 0 for all. 1,000 where the
     vocabulary has more than 4,096 tokens, otherwise all."""
 
+    def __post_init__(self) -> None:
+        rules = {
+            "window": (self.window is None or self.window >= 1, "at least 1"),
+            "negatives": (self.negatives is None or self.negatives >= 0, "0 or more"),
+        }
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                raise OptionError(f"{getattr(self, name)} was given; it must be {rule}.", f"--set {name}", "Change it.")
+
     @classmethod
     def claim(cls, source: Source) -> Claim | None:
         """A text, a folder of texts, or a table whose only column holds texts."""
