@@ -14,7 +14,8 @@ the form of a network's: (examples, classes) log-probabilities, or (examples,) s
                                                  outputs are those of metrics/detection.py
     unigram, kneser_ney             texts        inputs["tokens"], inputs["before"] (passages,) objects, each the token
                                                  ids of one, or (passages, longest) padded ones; their lengths as
-                                                 NAME_lengths; outputs are those of metrics/language.py
+                                                 NAME_lengths; inputs["bytes"] where tokens do not tell them;
+                                                 outputs are those of metrics/language.py
     targets["label"] (examples,) int64, with the class names in facts["classes"]; or targets["value"] (examples,)
 
 Those of pictures and tables are scikit-learn's, with a fixed seed; how long each may take is bounded.
@@ -31,6 +32,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from lamina.data.mapped import put_together
+from lamina.metrics.language import with_bytes
 from lamina.ngrams import NGrams
 
 Arrays = dict[str, Any]
@@ -281,7 +283,8 @@ def _by_ngrams(train_inputs: Arrays, inputs: Arrays, facts: dict[str, Any], orde
         nats, best = (found_of[len(before) - 1 :] for found_of in model.foresee(whole))
         for place, values in enumerate((nats, best == tokens, np.ones(len(tokens)), sizes[tokens])):
             found[:, place] = np.bincount(classes[tokens], values, minlength=kinds)
-    return torch.from_numpy(outputs)
+    own = torch.from_numpy(inputs["bytes"]) if "bytes" in inputs else None
+    return with_bytes(torch.from_numpy(outputs), own)
 
 
 def _logistic(known: Any, label: np.ndarray, asked: Any, classes: int, penalty: float) -> Tensor:

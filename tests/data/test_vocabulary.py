@@ -111,8 +111,15 @@ def test_words_stand_for_the_bytes_of_the_text_but_unknown_ones() -> None:
     text = "the <unk> said\n"
     assert vocabulary.bytes_of()[vocabulary.encode([text])[0]].sum() == len("the said\n")
     natural, _ = choose(["We know it, and they know it.\n" * 2], "words")
-    text = "We know it, and they know it.\n"
-    assert natural.bytes_of()[natural.encode([text])[0]].sum() == len(text)
+    whole, marked, wide = (
+        "We know it, and they know it.\n",
+        "We (they) know \u2019it\u2019.\n\n and/or it",
+        "\tWe   know\n",
+    )
+    counted = natural.bytes_in([whole, marked, wide], natural.encode([whole, marked, wide])).tolist()
+    unknown = "()\u2019\u2019/or"
+    assert counted == [len(whole), len(marked.encode()) - len(unknown.encode()), len(" We know\n")]
+    assert not natural.bytes_of().any()
 
 
 def test_punctuation_apart_means_that_words_are_split() -> None:

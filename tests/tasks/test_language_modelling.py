@@ -111,6 +111,22 @@ def test_the_mark_between_documents_counts_as_often_as_it_comes() -> None:
     assert facts["tokens"] == sum(len(ids) for ids in task.encode(data.raws, facts)["tokens"])
 
 
+def test_words_of_natural_text_count_its_own_bytes() -> None:
+    """For the network and for what it is compared with."""
+    task = LanguageModelling(tokens="words")
+    text = 'He said: "(So they say.)" and/or: "no"!\n' * 30
+    data = complete(task.read(Source([text])), 0)
+    facts = task.facts(data.of("train"))
+    passages = data.of("test").raws.tolist()
+    sizes = [len(passage.text) for passage in passages]
+    found = scored(network_of("lstm", task, facts), task, facts, passages)
+    assert found[..., BYTES].sum(1).tolist() == sizes
+    columns = columns_of(task.encode(np.array(passages, dtype=object), facts))
+    arrays = {name: one.numpy() for name, one in gathered(columns, torch.arange(len(passages))).items()}
+    for baseline in task.baselines(facts).values():
+        assert baseline(arrays, {}, arrays, facts)[..., BYTES].sum(1).tolist() == sizes
+
+
 def test_the_test_part_is_what_comes_last(read: tuple[LanguageModelling, Data, Facts]) -> None:
     _, data, _ = read
     assert data.part.tolist() == sorted(data.part.tolist(), key=["train", "valid", "test"].index)

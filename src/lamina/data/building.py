@@ -25,7 +25,7 @@ import torch
 from lamina.data.data import Arrays, Data, Raws
 from lamina.errors import DataError
 
-FORMAT = 3
+FORMAT = 4
 CHUNK = 128  # examples that one worker encodes at a time
 ROWS = 4096  # rows of a table, which are small, and quicker together
 SHARES = (

@@ -37,6 +37,7 @@ AT_ONCE = 4_000_000  # characters that are worked on together
 _CLOSING = frozenset(".,;:!?)]}%…»”’、。")
 _OPENING = frozenset("([{«“‘¿¡$£€#@")
 _BINDING = frozenset("/_")  # no space on either side
+_SPACES = re.compile(r"[^\S\n]+")
 
 
 @dataclass(frozen=True)
@@ -85,18 +86,36 @@ class Vocabulary:
     def bytes_of(self) -> np.ndarray:
         """(tokens of the vocabulary,) int64: how many bytes of UTF-8 each token stands for; 0 for END and UNKNOWN.
 
-        Bits per byte are counted over these. A word counts one more, for the space before it, the first of a line for the line
-        end; where lines are not empty and one space parts words, that is exactly the text's length.
+        Bits per byte are counted over these. A word of a text that came split counts one more, for the space before it, the
+        first of a line for the line end; where lines are not empty and one space parts words, that is exactly the text's
+        length. Words of natural text have 0, for they stand with a space or without: see ``bytes_in``.
         """
+        if self.natural:
+            return np.zeros(len(self), dtype=np.int64)
         if self.kind == "bytepairs":  # in the tokenizer's alphabet, a letter stands for a byte
             named = _tokenizer(self.pairs).get_vocab()
             return np.array([0, *(len(name) for name in sorted(named, key=named.__getitem__))], dtype=np.int64)
         lengths = [len(symbol.encode()) for symbol in self.symbols]
         if self.kind == "words":
-            for place, word in enumerate(self.symbols):
-                alone = word == "\n" or (not self.distributed and word in _CLOSING | _BINDING)
-                lengths[place] = 0 if word == "\n" else lengths[place] + (not alone)
+            lengths = [0 if word == "\n" else length + 1 for word, length in zip(self.symbols, lengths, strict=True)]
         return np.array([0, 0, *lengths], dtype=np.int64)
+
+    @property
+    def natural(self) -> bool:
+        """Whether tokens are words of a text that did not come split."""
+        return self.kind == "words" and not self.distributed
+
+    def bytes_in(self, texts: Sequence[str], ids: Sequence[np.ndarray]) -> np.ndarray:
+        """(texts,) int64: how many bytes of UTF-8 the words of each natural text stand for, with what parts them.
+
+        Unknown words count none, and spaces in a row as one: words do not tell how many there were.
+        """
+        found = []
+        for text, own in zip(texts, ids, strict=True):
+            words = zip(_natural(text), own.tolist(), strict=True) if (own == UNKNOWN).any() else ()
+            unknown = "".join(word for word, token in words if token == UNKNOWN)
+            found.append(_size(_SPACES.sub(" ", text)) - _size(unknown))
+        return np.array(found, dtype=np.int64)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object with the fields as they are named here."""
@@ -279,6 +298,10 @@ def _word_pattern(plain: bool) -> re.Pattern[str]:
 def _index(symbols: tuple[str, ...]) -> dict[str, int]:
     """The id of each word."""
     return {UNKNOWN_WORD: UNKNOWN} | {symbol: 2 + place for place, symbol in enumerate(symbols)}
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _spaced(words: list[str], distributed: bool) -> Iterator[str]:

@@ -66,7 +66,8 @@ class NatsPerToken(Ratio):
 class BitsPerByte(Ratio):
     """Bits that the text takes per byte of UTF-8 when the model compresses it; comparable whatever the tokens are.
 
-    Bytes of unknown tokens are not counted, since those tokens do not tell them, while their bits are.
+    Bytes of unknown tokens are not counted, since those tokens do not tell them, while their bits are; nor are those of
+    spaces in a row but one, where tokens are words.
     """
 
     better = "lower"
@@ -101,6 +102,14 @@ def language() -> dict[str, Metric]:
         "bits_per_byte": BitsPerByte(),
         "next_token_accuracy": TokenAccuracy(),
     }
+
+
+def with_bytes(outputs: Tensor, sizes: Tensor | None) -> Tensor:
+    """Outputs, with the bytes of each block where tokens do not tell them; (blocks,), or None where they do."""
+    if sizes is not None:
+        outputs[..., BYTES] = 0
+        outputs[:, 0, BYTES] = sizes.to(outputs)  # whose tokens they belong to, nobody asks
+    return outputs
 
 
 def by_frequency(outputs: Tensor, names: list[str]) -> list[Exhibit]:

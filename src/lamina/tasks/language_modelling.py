@@ -114,11 +114,13 @@ class LanguageModelling(Task):
         }
 
     def encode(self, raws: Raws, facts: Facts) -> Arrays:
-        """``tokens`` of each passage, ragged int32, and of what stands ``before`` it: END where nothing does."""
+        """``tokens`` of each passage, ragged int32, and of what stands ``before`` it: END where nothing does; and its ``bytes``
+        where tokens do not tell them."""
         vocabulary = _vocabulary(facts)
         passages = cast(Sequence[Passage], raws)
         tokens = vocabulary.encode([passage.text for passage in passages])
         before = vocabulary.encode([passage.before for passage in passages])
+        untold = {"bytes": vocabulary.bytes_in([one.text for one in passages], tokens)} if vocabulary.natural else {}
         end = np.array([END], dtype=np.int32)
         several = facts["documents"] > 1
         return {
@@ -129,6 +131,7 @@ class LanguageModelling(Task):
                 ]
             ),
             "before": ragged([ids if len(ids) else end for ids in before]),
+            **untold,
         }
 
     def target(self, answers: np.ndarray, facts: Facts) -> Arrays:
@@ -160,7 +163,8 @@ class LanguageModelling(Task):
 
     def outputs(self, network: nn.Module, inputs: Tensors) -> Tensor:
         """(passages, classes of tokens, 4) sums over the tokens: nats, hits, tokens, bytes."""
-        return cast(LanguageModel, network).score(**inputs)
+        read = {name: tensor for name, tensor in inputs.items() if name != "bytes"}
+        return language.with_bytes(cast(LanguageModel, network).score(**read), inputs.get("bytes"))
 
     def metrics(self, facts: Facts) -> dict[str, Metric]:
         """Perplexity first."""
