@@ -24,9 +24,9 @@ from lamina.attribution.questions import Question, question, refuse
 from lamina.batch import Batch, Tensors
 from lamina.data.building import encode_each
 from lamina.data.columns import kinds_of
+from lamina.data.conforming import conform
 from lamina.data.data import Raws
 from lamina.data.store import columns_of, gathered
-from lamina.data.tables import conform
 from lamina.errors import OptionError
 from lamina.execution import Execution
 from lamina.findings import Finding
