@@ -16,7 +16,8 @@ import lamina
 from annotated import picture
 from lamina import find, training
 from lamina.data.data import Source
-from lamina.errors import DataError, OptionError, TrainingError
+from lamina.errors import DataError, OptionError, RunError, TrainingError
+from lamina.examples import open_data
 from lamina.forecast import Forecast, disk_short
 from lamina.prepare import recognise
 from lamina.watch import Quiet
@@ -141,6 +142,20 @@ def test_a_part_of_which_nothing_can_be_read_is_refused_before_training(
     with pytest.raises(DataError, match=rf"{part}/.*\.png: none of the .* examples of the {part} part can be read"):
         lamina.train(tmp_path / "parts", size="tiny", epochs=1, threads=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_could_not_be_read_stays_out_and_another_split_is_refused(tmp_path: Path, pictures: Path) -> None:
+    (pictures / "dark" / "broken.png").write_bytes(b"no picture")
+    model = lamina.train(pictures, size="tiny", epochs=1, threads=1, precision="float32", out=tmp_path / "run")
+    data, store = open_data(model.recipe, model.facts)
+    assert [str(data.where[row]) for row in model.recipe.left_out] == ["dark/broken.png"]
+    assert sum(data.counts().values()) == len(store) == len(data) - 1
+    assert model.evaluate()["examples"] == data.counts()["test"]
+    content = model.run.read("recipe.json")
+    content["data"]["parts"] = "0" * 16
+    model.run.write("recipe.json", content)
+    with pytest.raises(RunError, match="splits the data otherwise"):
+        lamina.load(model.path).evaluate()
 
 
 def test_a_full_disk_is_foreseen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -32,8 +32,6 @@ class Recipe:
     test_share: float = SHARE
     fingerprint: str = ""
     """Of the data; another one means that they have changed."""
-    parts: str = ""
-    """A digest of which part each example is in; another one means that the split is not what it was."""
     accept: tuple[str, ...] = ()
     """Kinds of findings that do not stop the run."""
     weights: str | None = None
@@ -44,6 +42,8 @@ class Recipe:
     """Examples that are in no part, by their place in the data: left out for that, or unreadable when the run was made."""
     split_seed: int | None = None
     """By which the data were split, where that is not the plan's seed."""
+    parts: str = ""
+    """A digest of which part each example is in; another one means that the split is not what it was."""
 
     @property
     def splits_by(self) -> int:
@@ -92,12 +92,12 @@ class Recipe:
                 data["valid_share"],
                 data["test_share"],
                 data["fingerprint"],
-                data.get("parts", ""),
                 tuple(stored.get("accept", ())),
                 network.get("weights"),
                 tuple(stored.get("fix", ())),
                 tuple(stored.get("left_out", ())),
                 data.get("split_seed"),
+                data.get("parts", ""),
             )
         except (KeyError, TypeError) as error:
             raise RunError(
