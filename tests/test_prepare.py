@@ -148,7 +148,9 @@ def test_what_could_not_be_read_stays_out_and_another_split_is_refused(tmp_path:
     (pictures / "dark" / "broken.png").write_bytes(b"no picture")
     model = lamina.train(pictures, size="tiny", epochs=1, threads=1, precision="float32", out=tmp_path / "run")
     data, store = open_data(model.recipe, model.facts)
-    assert [str(data.where[row]) for row in model.recipe.left_out] == ["dark/broken.png"]
+    assert [str(data.where[row]) for row in model.recipe.unread] == ["dark/broken.png"]
+    again = lamina.repeat(model.path, out=tmp_path / "again")
+    assert (again.facts, again.recipe.parts) == (model.facts, model.recipe.parts)
     assert sum(data.counts().values()) == len(store) == len(data) - 1
     assert model.evaluate()["examples"] == data.counts()["test"]
     content = model.run.read("recipe.json")

@@ -31,7 +31,7 @@ OUT = "out"  # the part of examples that are left out
 def read_data(recipe: Recipe) -> Data:
     """Find the examples of a recipe and split them as it says."""
     data = split.complete(recipe.task.read(recipe.source), recipe.splits_by, recipe.valid_share, recipe.test_share)
-    return in_no_part(data, np.array(recipe.left_out, dtype=np.int64))
+    return without(data, np.array(recipe.left_out, dtype=np.int64))
 
 
 def in_no_part(data: Data, rows: np.ndarray) -> Data:
@@ -46,8 +46,8 @@ def without(data: Data, rows: np.ndarray) -> Data:
     return in_no_part(data, rows[data.part[rows] != "test"])
 
 
-def readable(data: Data, store: Store) -> Data:
-    """The data with the examples that could not be read in no part: there they stay, though they can be read one day.
+def readable(data: Data, store: Store, recipe: Recipe) -> tuple[Data, Recipe]:
+    """The data with what could not be encoded in no part, and what a recipe knows of it; and the recipe that knows it.
 
     Raises DataError where nothing of a part can be read.
     """
@@ -56,7 +56,11 @@ def readable(data: Data, store: Store) -> Data:
             where, why = store.failures[0]
             what = f"none of the {count:,} examples of the {part} part can be read; the first: {why}"
             raise DataError(what, where, "Replace the files, or take the part away: it is carved then.")
-    return in_no_part(data, np.setdiff1d(np.arange(len(data)), store.kept))
+    left_out = tuple(np.flatnonzero(data.part == OUT).tolist())
+    unread = tuple(sorted({*recipe.unread, *np.setdiff1d(np.arange(len(data)), store.kept).tolist()}))
+    data = in_no_part(data, np.array(unread, dtype=np.int64))
+    parts = digest_of_parts(data)
+    return data, replace(recipe, fingerprint=data.fingerprint(), left_out=left_out, unread=unread, parts=parts)
 
 
 def digest_of_parts(data: Data) -> str:
@@ -68,7 +72,7 @@ def open_data(recipe: Recipe, facts: Facts, report: Report | None = None) -> tup
     """The very examples of a run. Raises RunError when they have changed since."""
     if recipe.source.where is None:
         raise RunError("the run was trained on data in memory.", "data", "Pass the data to this call.")
-    data = read_data(recipe)
+    data = in_no_part(read_data(recipe), np.array(recipe.unread, dtype=np.int64))
     if recipe.fingerprint and data.fingerprint() != recipe.fingerprint:
         raise RunError(
             "the data have changed since the run was made, or this version reads them otherwise: its split cannot be repeated.",

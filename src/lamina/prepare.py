@@ -27,8 +27,6 @@ from lamina.data.store import Store
 from lamina.environment import environment
 from lamina.errors import DataError, LaminaError, OptionError, RunError, TrainingError, unknown
 from lamina.examples import (
-    OUT,
-    digest_of_parts,
     encoded,
     known_contents,
     learned,
@@ -142,8 +140,7 @@ def prepare(
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise RunError("something is there already.", str(path), "Name another directory with --out, or --resume it.")
     data, facts, store, findings, audit = look(recipe, watch)
-    left_out = tuple(np.flatnonzero(data.part == OUT).tolist())
-    recipe = replace(recipe, fingerprint=data.fingerprint(), parts=digest_of_parts(data), left_out=left_out)
+    data, recipe = readable(data, store, recipe)
     stop_at(findings, recipe.accept)
     choice = None
     if wishes is not None:
@@ -211,7 +208,6 @@ def look(recipe: Recipe, watch: Watch) -> tuple[Data, Facts, Store, list[Finding
     if store.failures:
         findings.append(corrupt(store.failures, len(data)))
         watch.find(findings[-1])
-        data = readable(data, store)
     return data, facts, store, findings, took
 
 

@@ -39,9 +39,11 @@ class Recipe:
     fix: tuple[str, ...] = ()
     """Kinds of findings whose examples are left out of the training and validation part."""
     left_out: tuple[int, ...] = ()
-    """Examples that are in no part, by their place in the data: left out for that, or unreadable when the run was made."""
+    """Examples that were left out for that, by their place in the data."""
     split_seed: int | None = None
     """By which the data were split, where that is not the plan's seed."""
+    unread: tuple[int, ...] = ()
+    """Examples that could not be read when the run was made, likewise: they are in no part, though they can be read one day."""
     parts: str = ""
     """A digest of which part each example is in; another one means that the split is not what it was."""
 
@@ -70,6 +72,7 @@ class Recipe:
             "accept": list(self.accept),
             "fix": list(self.fix),
             "left_out": list(self.left_out),
+            "unread": list(self.unread),
         }
 
     @classmethod
@@ -97,6 +100,7 @@ class Recipe:
                 tuple(stored.get("fix", ())),
                 tuple(stored.get("left_out", ())),
                 data.get("split_seed"),
+                tuple(stored.get("unread", ())),
                 data.get("parts", ""),
             )
         except (KeyError, TypeError) as error:

@@ -68,6 +68,7 @@ def spread(
 def _of_one_recipe(model: Model, first: Model) -> Model:
     """A model that was trained before. Raises OptionError where its recipe is another one."""
     told: dict[str, Any] = {"source": first.recipe.source, "execution": first.recipe.execution}
+    told |= {"parts": first.recipe.parts, "unread": first.recipe.unread}  # an earlier version's runs have none
     one, other = (
         replace(recipe, plan=replace(recipe.plan, seed=0), split_seed=recipe.splits_by, **told)
         for recipe in (model.recipe, first.recipe)

@@ -162,7 +162,7 @@ def repeat(
     """
     recipe = Recipe.of(Run.open(run), data)
     if data is not None:
-        recipe = replace(recipe, left_out=())  # of other examples
+        recipe = replace(recipe, left_out=(), unread=())  # of other examples
     if recipe.source.where is None:
         raise RunError("the run was trained on data in memory.", str(run), "Pass the data to this call.")
     if seed is not None:

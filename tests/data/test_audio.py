@@ -94,6 +94,12 @@ def test_samples_that_are_no_sound_are_refused(samples: np.ndarray, says: str) -
         audio.decode(samples, 8000)
 
 
+def test_samples_that_go_a_little_beyond_and_short_ones_in_wide_types_are_what_they_were() -> None:
+    assert audio.decode(np.array([0.5, 1.0004, -1.02]), 8000).tolist() == [16384, 32767, -32767]
+    for kind in (np.int16, np.int32, np.int64):
+        assert audio.decode(np.array([0, 100, -30_000], kind), 8000).tolist() == [0, 100, -30_000]
+
+
 def test_how_loud_a_recording_is(tmp_path: Path) -> None:
     loud = np.clip(wave(size=1.5), -1, 1)
     soundfile.write(tmp_path / "loud.wav", loud, 8000)

@@ -86,6 +86,8 @@ def test_a_reading_that_could_be_another_is_said() -> None:
     assert "otherwise" in typed(cells(["01/02/2024"])).note
     assert "otherwise" in typed(cells(["1,234"])).note
     assert "otherwise" not in typed(cells(["13/02/2024"])).note
+    assert "otherwise" in typed(cells(["01/02/24", "02/03/24"])).note
+    assert "otherwise" not in typed(cells(["31.12.24", "15.03.24"])).note  # years lie near to one another
 
 
 @pytest.mark.parametrize(

@@ -376,12 +376,13 @@ def test_another_table_is_read_as_training_was(tmp_path: Path) -> None:
     assert found.raws.rows() == [("yes", 2101, datetime(2024, 8, 3), "x1"), ("no", 3, datetime(2024, 8, 4), "x9")]
     assert found.answers.tolist() == ["a", "c"]
     odd = "".join(
-        f"{'yes' if n else 'perhaps'},{n if n != 7 else 'abc'},{n % 28 + 1:02}/03/2024,x1,a\n" for n in range(200)
+        f"{'yes' if n else 'perhaps'},{n if n != 7 else 'abc'},{f'{n % 28 + 1:02}/03/2024' if n != 9 else 'soon'},x1,a\n"
+        for n in range(200)
     )
     table = tabular(Source(write(tmp_path, "sure,price,day,kind,y\n" + odd, "odd.csv"), target="y", columns=known))
     assert table.raws["price"][6:9].to_list() == [6, None, 8]
-    (finding,) = (finding for finding in table.findings if finding.kind == "value.unparsable")
-    assert finding.where == ('odd.csv:9: "abc"',)
+    places = [finding.where for finding in table.findings if finding.kind == "value.unparsable"]
+    assert places == [('odd.csv:9: "abc"',), ('odd.csv:11: "soon"',)]
     bad = write(tmp_path, "sure,price,day,kind,y\nyes,abc,01/03/2024,x1,a\n", "bad.csv")
     with pytest.raises(DataError, match=r'bad\.csv:2: column "price": "abc" is not a number'):
         tabular(Source(bad, target="y", columns=known))

@@ -16,6 +16,7 @@ from lamina.errors import DataError
 ENDINGS = frozenset((".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au"))
 """File name endings of recordings, in lower case."""
 FULL = 32767
+LOUDEST = 1.1  # of samples in -1..1: resampling goes a little beyond
 """The largest sample of 16 bits."""
 LIMIT = 0.999
 """The share of it from which a sample is taken for clipped."""
@@ -79,7 +80,7 @@ def decode(recording: str | Path | bytes | np.ndarray, rate: int) -> np.ndarray:
 
     Args:
         recording: a file, the bytes of one, or samples that have the rate already: (samples,) or (samples, channels), as
-            floats in -1..1, or as whole numbers that use the range of their type (of 64-bit ones, 16 bits).
+            floats in -1..1, or as whole numbers that use the range of their type (those of 32 and 64 bits may be of 16).
         rate: samples per second of what is returned.
 
     Returns:
@@ -122,9 +123,11 @@ def _samples(given: np.ndarray) -> np.ndarray:
     low, high = float(given.min()), float(given.max())
     if low != low or high - low == np.inf:
         raise DataError("it has samples that are no finite numbers.", remedy="Replace it, or leave it out.")
-    if (kind == "f" and max(-low, high) > 1) or (size == 8 and not -FULL - 1 <= low <= high <= FULL):
+    short = -FULL - 1 <= low <= high <= FULL  # of 16 bits, whatever they are kept in
+    if (kind == "f" and max(-low, high) > LOUDEST) or (size == 8 and kind != "f" and not short):
         raise DataError(f"its samples reach from {low:g} to {high:g}.", remedy="Scale them to -1..1, or to 16 bits.")
-    whole = given.astype(np.int16) if kind != "f" and size == 8 else given
+    kept = short and (size == 8 or (size == 4 and kind == "i"))
+    whole = given.astype(np.int16) if kept and kind != "f" else given
     if whole.dtype == np.int16 and whole.ndim == 1:
         return whole
     half = 1.0 if kind == "f" else 2.0 ** (8 * whole.dtype.itemsize - 1)

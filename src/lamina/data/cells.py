@@ -116,7 +116,8 @@ def date_spelling(cells: pl.Series, unfit: float = 0.0) -> Spelling | None:
     if not fitting:
         return None
     if "%y" in fitting[0][0]:  # day or year comes first: the years of a column lie near to one another
-        fitting.sort(key=lambda pair: _years(present, pair[0]))
+        spans = {form: _years(present, form) for form, _ in fitting}
+        fitting = [pair for pair in fitting if spans[pair[0]] == min(spans.values())]
     form, shown = fitting[0]
     return Spelling(form, shown, ambiguous=len(fitting) > 1 and _differ(present, form, fitting[1][0]))
 

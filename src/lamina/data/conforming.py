@@ -156,15 +156,14 @@ def _read_numbers(cells: pl.Series, form: str) -> pl.Series:
 
 
 def _read_dates(cells: pl.Series, form: str) -> pl.Series:
-    """Dates as training wrote them; else, and where training had dates as such, in a form that can mean but one."""
-    if form:
-        dates = dates_written(cells, form)
-        if dates.null_count() == cells.null_count():
-            return dates
-    spelling = date_spelling(cells)
-    if spelling is None or spelling.ambiguous:
-        return dates_written(cells, "%Y-%m-%d")
-    return dates_written(cells, spelling.form)
+    """Dates as training wrote them; else, where more can be read so, and where training had dates as such, in a form that can
+    mean but one."""
+    spelling = None if form and dates_written(cells, form).null_count() == cells.null_count() else date_spelling(cells)
+    other = dates_written(cells, "%Y-%m-%d" if spelling is None or spelling.ambiguous else spelling.form)
+    if not form:
+        return other
+    dates = dates_written(cells, form)
+    return dates if dates.null_count() <= other.null_count() else other
 
 
 def _read_booleans(cells: pl.Series, _: str) -> pl.Series:
