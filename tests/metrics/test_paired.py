@@ -72,6 +72,11 @@ def test_mcnemar_is_the_binomial_test(only_first: int, only_second: int) -> None
     assert mcnemar(first, second) == pytest.approx(expected, rel=1e-6)
 
 
+def test_very_many_are_proof_and_still_no_certainty() -> None:
+    right = column([1.0] * 3000)
+    assert 0 < paired(Accuracy(), right, 0 * right).p < 1e-300
+
+
 def test_five_better_of_twenty_is_not_proof() -> None:
     found = paired(Accuracy(), column([1.0] * 20), column([0.0] * 5 + [1.0] * 15))
     assert found.low > 0  # which is why the interval alone must not decide

@@ -3,6 +3,7 @@
 Both predictors are measured on the same resamples, so what makes an example hard for both cancels.
 """
 
+import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -131,7 +132,7 @@ def mcnemar(first: Tensor, second: Tensor) -> float:
     trials = torch.tensor(float(only_first + only_second), dtype=torch.float64)
     rarer = torch.arange(min(only_first, only_second) + 1, dtype=torch.float64)
     ways = torch.lgamma(trials + 1) - torch.lgamma(rarer + 1) - torch.lgamma(trials - rarer + 1)  # logarithms
-    return min(1.0, 2 * float(torch.exp(ways - trials * np.log(2)).sum()))
+    return max(sys.float_info.min, min(1.0, 2 * float(torch.exp(ways - trials * np.log(2)).sum())))  # never 0
 
 
 def holm(p: dict[str, float]) -> dict[str, float]:
