@@ -61,6 +61,8 @@ class Recipe:
     """Side in pixels for the first half of the steps."""
     whitened: bool = False
     """Whether the first filters turn pixels into uncorrelated ones (Jordan 2024)."""
+    precise: bool = False
+    """Whether products are made in float32, instead of bfloat16."""
 
 
 PLAN = cnn.plan(Image(1, 28), 50_000)
@@ -80,6 +82,7 @@ RECIPES = {
     "judged once": replace(DEFAULT, twice=False),
     "small at first": replace(DEFAULT, small=20),
     "whitened first layer": replace(DEFAULT, whitened=True),
+    "float32": replace(DEFAULT, precise=True),
     "none spared": replace(DEFAULT, plan=replace(PLAN, spare=0.0)),
     "easy ones spared more": replace(DEFAULT, plan=replace(PLAN, spare=0.75)),
 }
@@ -116,7 +119,7 @@ def train(recipe: Recipe, pixels: Pixels, passes: int, seed: int) -> dict[str, f
             t = step / steps
             batch = feed.batch(rows)
             images = varied(recipe, batch.inputs["image"], rows, past, t, generator.manual_seed(seed * 100_003 + step))
-            with torch.autocast("cpu", torch.bfloat16):
+            with torch.autocast("cpu", torch.bfloat16, enabled=not recipe.precise):
                 logits = network(images)
             total, count, each = losses.cross_entropy(logits, batch.targets, recipe.smoothing)
             (total / count).backward()  # type: ignore[no-untyped-call]
@@ -133,7 +136,7 @@ def train(recipe: Recipe, pixels: Pixels, passes: int, seed: int) -> dict[str, f
                 average(averaged, network, 1 - 1 / (1 + step - (1 - recipe.last) * steps))
     spent = time.process_time() - began
     judged = averaged if recipe.averaged or recipe.last else network
-    return {"accuracy": accuracy(judged.eval(), pixels), "cpu_seconds": round(spent, 1)}
+    return {"accuracy": accuracy(judged.eval(), pixels, recipe.precise), "cpu_seconds": round(spent, 1)}
 
 
 def built(pixels: Pixels, recipe: Recipe) -> nn.Module:
@@ -169,9 +172,9 @@ def varied(recipe: Recipe, images: Tensor, rows: Tensor, past: int, t: float, ge
 
 
 @torch.inference_mode()
-def accuracy(network: nn.Module, pixels: Pixels) -> float:
+def accuracy(network: nn.Module, pixels: Pixels, precise: bool) -> float:
     """Share of the images put aside that the network knows."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
         said = [network(some).argmax(1) for some in pixels.unseen.split(AT_ONCE)]
     return float((torch.cat(said) == pixels.truth).float().mean())
 
