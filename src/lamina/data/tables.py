@@ -1,6 +1,6 @@
 """Tables: CSV, TSV, Parquet, JSON lines, data frames and arrays in; Data whose raws are typed columns out.
 
-``read_table`` brings any source into one form, ``Table``; ``tabular`` types its columns and sets the target apart;
+``read_table`` brings any source into one form, ``Table``; ``tabular`` types its columns and sets the target apart.
 A new table, at prediction, gets the columns and types of the training part in ``conforming.py``.
 """
 
