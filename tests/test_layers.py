@@ -15,6 +15,7 @@ plan sampling watch environment interrupt ngrams account memory inspection threa
 ctc
 layers metrics
 data
+native
 baselines networks audit
 judge
 worth

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lamina import candidate, machine, measuring
+from lamina import candidate, machine, measuring, native
 from lamina.batch import Batch, Loss
 from lamina.errors import OptionError
 from lamina.execution import Execution
@@ -229,6 +229,29 @@ def test_layouts_are_measured_where_there_are_filters() -> None:
     assert "layout" not in {
         name for name in ("layout",) if len({c.execution.layout for c in choose(Network()).candidates}) > 1
     }
+
+
+@pytest.mark.parametrize("compiles", [True, False])
+def test_convolutions_by_tiles_are_compiled_where_that_works(compiles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if compiles and native.compiler() is None:
+        pytest.skip("no C++ compiler is here")
+    monkeypatch.setattr(native, "compiles", lambda: compiles)
+
+    class Wide(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(
+                nn.Linear(8, 64 * 16), nn.Unflatten(1, (64, 4, 4)), nn.Conv2d(64, 64, 3, padding=1), nn.Flatten(),
+                nn.Linear(64 * 16, 1),
+            )  # fmt: skip
+
+    candidates = choose(Wide(), {"threads": 1, "precision": "float32", "micro_batches": 1}).candidates
+    assert all(candidate.agrees for candidate in candidates)
+    ways = [
+        candidate.execution.convolutions for candidate in candidates if candidate.execution.layout == "channels-last"
+    ]
+    assert ways == ["direct", "winograd-compiled" if compiles else "winograd"]
+    assert f"{'compiled ' * compiles}Winograd convolutions" in candidates[-1].to_json()["candidate"]
 
 
 def test_micro_batches_are_measured_only_where_they_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

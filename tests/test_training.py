@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import lamina
-from lamina import prepare
+from lamina import native, prepare
 from lamina.errors import DataError, OptionError, RunError
 from lamina.execution import default_device
 from lamina.findings import Finding
@@ -227,3 +227,17 @@ def test_a_run_of_another_machine_answers_and_goes_on_here(tmp_path: Path, monke
     again = lamina.repeat(model.path, FRAME, out=tmp_path / "two", watch=heard)
     assert sum("The run used cuda, which is not here" in text for text in heard.said) == 2
     assert again.run.read("recipe.json")["execution"]["kind"] == default_device()
+
+
+def test_a_run_whose_convolutions_were_compiled_goes_on_where_there_is_no_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = lamina.train(FRAME, target="answer", size="tiny", out=tmp_path / "one", **QUICK)
+    recipe = model.run.read("recipe.json")
+    recipe["execution"] |= {"convolutions": "winograd-compiled"}
+    model.run.write("recipe.json", recipe)
+    monkeypatch.setattr(native, "compiler", lambda: None)
+    heard = Heard()
+    again = lamina.repeat(model.path, FRAME, out=tmp_path / "two", watch=heard)
+    assert "no C++ compiler is here: it goes on, and not to the bit" in heard.said[0]
+    assert again.run.read("recipe.json")["execution"]["convolutions"] == "winograd"

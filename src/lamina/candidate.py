@@ -18,6 +18,7 @@ from lamina.batch import Batch, Loss
 from lamina.execution import Execution
 from lamina.memory import ran_out
 
+CONVOLUTIONS = {"winograd": "Winograd", "winograd-compiled": "compiled Winograd"}
 Losses = Callable[[nn.Module, Batch], Iterator[Loss]]
 
 LOSS_TOLERANCE = 0.02  # relative; bfloat16 keeps 8 bits, so a mean over a batch agrees to well below this
@@ -54,7 +55,7 @@ class Candidate:
         name = [way.precision, way.layout.replace("-", " ")]
         name += [f"{way.threads} thread{'s' * (way.threads > 1)}"] if way.threads else []
         name += [f"{self.micro_batches} micro-batches"] if self.micro_batches > 1 else []
-        name += ["Winograd convolutions"] if way.convolutions == "winograd" else []
+        name += [f"{CONVOLUTIONS[way.convolutions]} convolutions"] if way.convolutions in CONVOLUTIONS else []
         name += ["compiled"] if way.compiled else []
         note = self.failure or ("" if self.agrees else "refused: it does not compute the same")
         if self.agrees and self.gradient_error > GRADIENT_TOLERANCE:

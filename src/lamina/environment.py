@@ -33,8 +33,18 @@ def environment() -> dict[str, str]:
 
 def processor() -> str:
     """The processor's name, where the system tells it."""
+    return _told("model name") or platform.processor() or platform.machine()
+
+
+def instructions() -> str:
+    """The sets of instructions that the processor knows, where the system tells them."""
+    return _told("flags") or platform.machine()
+
+
+def _told(what: str) -> str:
+    """What Linux says of the first core."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(what)), "")

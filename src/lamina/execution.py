@@ -3,21 +3,21 @@
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from lamina import native
 from lamina.batch import Batch
 from lamina.data.store import Store
-from lamina.layers.winograd import train_by_tiles
+from lamina.layers.convolution import Convolutions, train_by_tiles
 from lamina.memory import keep_freed_memory
 
 Device = Literal["cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16", "bfloat16-weights", "float16"]
 Layout = Literal["channels-last", "channels-first"]
-Convolutions = Literal["direct", "winograd"]
 
 HELD = 0.25  # share of the accelerator's free memory that a data set may take to lie there whole
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)  # always in float32
@@ -35,7 +35,8 @@ class Execution:
     layout: Layout = "channels-last"
     """In which order pictures and filters lie in memory."""
     convolutions: Convolutions = "direct"
-    """How wide 3x3 convolutions are computed in training on a CPU: directly, or by tiles (winograd)."""
+    """How wide 3x3 convolutions are computed in training on a CPU: direct; winograd, by tiles with fewer multiplications; or
+    winograd-compiled, whose transforms are in C++."""
     threads: int = 0
     """Threads of the CPU; 0 leaves PyTorch's own choice."""
     compiled: bool = False
@@ -52,8 +53,14 @@ class Execution:
         return {"float32": torch.float32, "float16": torch.float16}.get(self.precision, torch.bfloat16)
 
     def here(self) -> "Execution":
-        """The same where its device is present, as for a run that another machine made; otherwise the plain way on what is."""
-        return self if available(self.kind) else Execution(default_device())
+        """The same where its device is present, as for a run that another machine made; otherwise the plain way on what is.
+
+        What is compiled is done without where there is no compiler.
+        """
+        if not available(self.kind):
+            return Execution(default_device())
+        lost = self.convolutions == "winograd-compiled" and native.compiler() is None
+        return replace(self, convolutions="winograd") if lost else self
 
     def prepare(self, network: nn.Module) -> nn.Module:
         """Put the network onto the device, in the layout, with its ways to compute, and set the threads."""
@@ -65,8 +72,8 @@ class Execution:
         for module in network.modules():
             if isinstance(getattr(module, "memory_format", None), torch.memory_format):
                 module.memory_format = order  # type: ignore[assignment]
-        if self.convolutions == "winograd":
-            train_by_tiles(network)
+        if self.convolutions != "direct":
+            train_by_tiles(network, native.winograd if self.convolutions == "winograd-compiled" else None)
         if self.compiled or self.kind == "cuda":
             # Otherwise sums over threads differ from run to run: compiled ones, and those of CUDA's libraries.
             torch.use_deterministic_algorithms(True, warn_only=True)

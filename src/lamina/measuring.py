@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from torch import nn
 
+from lamina import native
 from lamina.batch import Batch
 from lamina.candidate import GRADIENT_TOLERANCE, Attempt, Candidate, Losses
 from lamina.data.remembered import key_of, recall, remember
 from lamina.errors import OptionError
 from lamina.execution import Execution, Precision
-from lamina.layers.winograd import eligible
+from lamina.layers.convolution import eligible
 from lamina.machine import bfloat16_is_native, cores, identity
 from lamina.memory import halved
 
-RULES = 6  # raised when the choice comes to be made otherwise: what was remembered before is then measured anew
+RULES = 7  # raised when the choice comes to be made otherwise: what was remembered before is then measured anew
 ROUNDS = 3
 SHARE = 0.05  # of the training's time that measuring may take
 STEPS = 40  # that an allowance of time should suffice for
@@ -79,7 +80,7 @@ def choose(
     Raises OptionError when the network cannot be run as was asked for.
     """
     long = bool(seconds and _long(seconds))
-    key = key_of(identity(start.kind), start.kind, str(network), len(batch), _shapes(batch), asked, long, RULES)
+    key = key_of(identity(start.kind), native.compiler(), str(network), len(batch), _shapes(batch), asked, long, RULES)
     recalled, planned = _recalled(key, seconds, steps * len(batch))
     given = {name: value for name, value in asked.items() if name in asdict(start)}
     start = replace(start, **{"threads": cores() if start.kind == "cpu" else start.threads, **given})
@@ -101,8 +102,8 @@ def choose(
         contest.vary([{"threads": count} for count in counts])
     if "layout" not in asked and any(parameter.ndim == 4 for parameter in network.parameters()):
         contest.vary([{"layout": "channels-first"}])
-    if "convolutions" not in asked and start.kind == "cpu" and eligible(network, contest.best.way.computes_in):
-        contest.vary([{"convolutions": "winograd"}])
+    if "convolutions" not in asked and start.kind == "cpu":
+        contest.vary(contest.convolutions())
     normalises = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
     if "micro_batches" not in asked and start.kind == "cpu" and not normalises:  # pieces may fit into the cache
         contest.vary([{"micro_batches": count} for count in (2, 4) if len(batch) >= 32 * count])
@@ -231,6 +232,17 @@ class _Contest:
         for trial in self.trials:
             if trial not in (self.best, self.reference):
                 trial.network = trial.worker = None
+
+    def convolutions(self) -> list[dict[str, Any]]:
+        """How this network's convolutions may be computed: by tiles, compiled where they can be.
+
+        Compiling is done once on a machine, so its seconds are not those of measuring.
+        """
+        dtype, began = self.best.way.computes_in, time.perf_counter()
+        if began <= self.deadline and eligible(self.network, dtype, compiled=True) and native.compiles():
+            self.deadline += time.perf_counter() - began
+            return [{"convolutions": "winograd-compiled"}]
+        return [{"convolutions": "winograd"}] if eligible(self.network, dtype) else []
 
     def choice(self) -> Choice:
         """What is decided so far, as plain values; the networks are let go."""

@@ -55,7 +55,7 @@ Layout = Annotated[
     typer.Option(help="Of pictures and filters in memory; measured otherwise."),
 ]
 Convolutions = Annotated[
-    Literal["direct", "winograd"] | None,
+    Literal["direct", "winograd", "winograd-compiled"] | None,
     typer.Option(help="How wide 3x3 convolutions are computed on a CPU; measured otherwise."),
 ]
 Compiled = Annotated[

@@ -222,10 +222,12 @@ def check(
 
 
 def _tell_of_device(run: Run, recipe: Recipe, watch: Watch) -> None:
-    """Say that a run's device is not here."""
-    kind = run.read("recipe.json")["execution"]["kind"]
-    if kind != recipe.execution.kind:
-        watch.say(f"The run used {kind}, which is not here: {recipe.execution.kind} goes on, and not to the bit.")
+    """Say that a run's device or compiler is not here."""
+    used, here = run.read("recipe.json")["execution"], recipe.execution
+    if used["kind"] != here.kind:
+        watch.say(f"The run used {used['kind']}, which is not here: {here.kind} goes on, and not to the bit.")
+    elif used.get("convolutions", here.convolutions) != here.convolutions:
+        watch.say("The run's convolutions were compiled, and no C++ compiler is here: it goes on, and not to the bit.")
 
 
 def finish(prepared: Prepared, watch: Watch) -> Model:

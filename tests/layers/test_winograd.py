@@ -7,9 +7,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lamina import native
 from lamina.execution import Execution
-from lamina.layers import winograd_bfloat16
-from lamina.layers.winograd import Convolution, Winograd, eligible, train_by_tiles
+from lamina.layers import winograd_bfloat16, winograd_compiled
+from lamina.layers.convolution import Convolution, eligible, gains, train_by_tiles
+from lamina.layers.winograd import Winograd
+from lamina.layers.winograd_compiled import Kernels
+from lamina.threads import threads
+
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.03}
+
+
+@pytest.fixture(scope="session")
+def kernels() -> Kernels:
+    if native.compiler() is None:
+        pytest.skip("no C++ compiler is here")
+    return native.winograd()  # where there is a compiler it has to work
+
+
+def agrees(way: type[torch.autograd.Function], image: Tensor, weight: Tensor, *more: Kernels) -> None:
+    """Output and gradients are those of a direct convolution in float64."""
+    dtype, generator = image.dtype, torch.Generator().manual_seed(1)
+    image, weight = image.detach().requires_grad_(), weight.detach().requires_grad_()
+    out = way.apply(image, weight, *more)
+    error = torch.randn(out.shape, generator=generator).to(dtype)
+    found = out.detach(), *torch.autograd.grad(out, (image, weight), error)
+    assert [tensor.dtype for tensor in found] == [dtype, dtype, torch.float32]
+    exact = image.detach().double().requires_grad_(), weight.detach().double().requires_grad_()
+    true = functional.conv2d(*exact, padding=1)
+    for value, truth in zip(found, (true.detach(), *torch.autograd.grad(true, exact, error.double())), strict=True):
+        assert float((value - truth).norm() / truth.norm()) < TOLERANCE[dtype]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -18,16 +45,43 @@ from lamina.layers.winograd import Convolution, Winograd, eligible, train_by_til
 )
 def test_outputs_and_gradients_are_those_of_a_direct_convolution(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(0)
-    image = torch.randn(shape, generator=generator).to(dtype, memory_format=torch.channels_last).requires_grad_()
-    weight = torch.randn(6, shape[1], 3, 3, generator=generator).requires_grad_()
-    out = {torch.float32: Winograd, torch.bfloat16: winograd_bfloat16.Winograd}[dtype].apply(image, weight)
-    error = torch.randn(out.shape, generator=generator).to(dtype)
-    found = out.detach(), *torch.autograd.grad(out, (image, weight), error)
-    assert [tensor.dtype for tensor in found] == [dtype, dtype, torch.float32]
-    exact = image.detach().double().requires_grad_(), weight.detach().double().requires_grad_()
-    true = functional.conv2d(*exact, padding=1)
-    for value, truth in zip(found, (true.detach(), *torch.autograd.grad(true, exact, error.double())), strict=True):
-        assert float((value - truth).norm() / truth.norm()) < (1e-5 if dtype == torch.float32 else 0.03)
+    image = torch.randn(shape, generator=generator).to(dtype, memory_format=torch.channels_last)
+    weight = torch.randn(6, shape[1], 3, 3, generator=generator)
+    agrees({torch.float32: Winograd, torch.bfloat16: winograd_bfloat16.Winograd}[dtype], image, weight)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "shape", [(2, 32, 8, 8), (1, 64, 4, 12), (3, 32, 7, 9), (2, 32, 1, 3), (5, 96, 13, 2), (40, 64, 32, 32)]
+)
+def test_so_they_are_where_transforms_are_compiled(
+    shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format, kernels: Kernels
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(shape, generator=generator).to(dtype, memory_format=layout)
+    weight = torch.randn(32, shape[1], 3, 3, generator=generator).contiguous(memory_format=layout)
+    agrees(winograd_compiled.Winograd, image, weight, kernels)
+
+
+def test_compiled_ones_give_the_same_bits_with_any_number_of_threads(kernels: Kernels) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(48, 32, 30, 30, generator=generator).bfloat16().requires_grad_()  # several pieces
+    weight = torch.randn(64, 32, 3, 3, generator=generator).requires_grad_()
+    found = []
+    for count in (1, 2, 3):
+        with threads(count):
+            out = winograd_compiled.Winograd.apply(image, weight, kernels)
+            found.append([out.detach(), *torch.autograd.grad(out.float().square().sum(), (image, weight))])
+    assert all(torch.equal(one, other) for some in found[1:] for one, other in zip(found[0], some, strict=True))
+
+
+def test_what_is_not_finite_stays_so(kernels: Kernels) -> None:
+    image = torch.ones(4, 32, 8, 8)
+    image[1, 3, 5, 5], image[2, 0, 0, 0] = float("nan"), float("inf")
+    for dtype in TOLERANCE:
+        out = winograd_compiled.Winograd.apply(image.to(dtype), torch.randn(32, 32, 3, 3), kernels)
+        assert out.isfinite().all((1, 2, 3)).tolist() == [True, False, False, True]
 
 
 def test_coefficients_for_images_are_exact_in_bfloat16() -> None:
@@ -35,21 +89,27 @@ def test_coefficients_for_images_are_exact_in_bfloat16() -> None:
         assert torch.tensor(row).bfloat16().tolist() == row
 
 
-def test_a_gradient_of_gradients_is_that_of_a_direct_convolution() -> None:
+def test_a_gradient_of_gradients_is_that_of_a_direct_convolution(kernels: Kernels) -> None:
     generator = torch.Generator().manual_seed(0)
-    image, weight = (torch.randn(shape, generator=generator) for shape in ((2, 4, 9, 7), (5, 4, 3, 3)))
+    image, weight = (torch.randn(shape, generator=generator) for shape in ((2, 32, 9, 7), (64, 32, 3, 3)))
+    weight /= 10
     found = []
     for convolve, digits in (
         (lambda *both: functional.conv2d(*both, padding=1), torch.float64),
         (Winograd.apply, torch.float32),
+        (lambda *both: winograd_compiled.Winograd.apply(*both, kernels), torch.float32),
         (lambda image, weight: winograd_bfloat16.Winograd.apply(image.bfloat16(), weight).float(), torch.float32),
+        (
+            lambda image, weight: winograd_compiled.Winograd.apply(image.bfloat16(), weight, kernels).float(),
+            torch.float32,
+        ),
     ):
         given, filters = (tensor.clone().to(digits).requires_grad_() for tensor in (image, weight))
         (steep,) = torch.autograd.grad(convolve(given, filters).square().sum(), given, create_graph=True)
         steep.square().sum().backward()
         assert filters.grad is not None
         found.append(filters.grad.double())
-    for value, most in zip(found[1:], (1e-5, 0.05), strict=True):
+    for value, most in zip(found[1:], (1e-5, 1e-5, 0.05, 0.05), strict=True):
         assert float((found[0] - value).norm() / found[0].norm()) < most
 
 
@@ -67,6 +127,7 @@ def test_only_wide_plain_convolutions_train_by_tiles_and_weights_stay_where_they
     changed = network()
     assert len(eligible(changed)) == 2
     assert not eligible(changed, torch.bfloat16)  # direct ones are quicker at this width
+    assert len(eligible(changed, torch.bfloat16, compiled=True)) == 2
     before = changed.state_dict()
     train_by_tiles(changed)
     assert [index for index, module in enumerate(changed) if type(module) is Convolution] == [3, 6]
@@ -79,11 +140,21 @@ def order(tensor: Tensor) -> list[tuple[int, int]]:
     return [place for place in zip(tensor.shape, tensor.stride(), strict=True) if place[0] > 1]
 
 
+def test_only_images_whose_tiles_are_filled_gain_by_compiled_ones() -> None:
+    convolution = nn.Conv2d(64, 64, 3, padding=1)
+    sides = [side for side in range(1, 13) if gains(convolution, torch.float32, True, (64, side, side))]
+    assert sides == [3, 4, 6, 7, 8, 9, 10, 11, 12]
+    assert not gains(convolution, torch.float32, True, (3, 4, 4))  # as many tiles as make up for its filters
+    assert not gains(nn.Conv2d(64, 40, 3, padding=1), torch.float32, True)
+    assert not gains(convolution, torch.float16, True)
+
+
 @pytest.mark.parametrize("layout", ["channels-last", "channels-first"])
-def test_a_network_learns_the_same_step(layout: str) -> None:
+@pytest.mark.parametrize("tiles", ["winograd", "winograd-compiled"])
+def test_a_network_learns_the_same_step(layout: str, tiles: str, kernels: Kernels) -> None:
     images, steps = torch.randn(8, 3, 12, 12, generator=torch.Generator().manual_seed(1)), []
-    for convolutions in ("direct", "winograd"):
-        found = Execution(layout=layout, convolutions=convolutions).prepare(network())  # type: ignore[arg-type]
+    for convolutions in ("direct", tiles):
+        found = deepcopy(Execution(layout=layout, convolutions=convolutions).prepare(network()))  # type: ignore[arg-type]
         found(images).square().mean().backward()
         steps.append(torch.cat([p.grad.flatten() for p in found.parameters() if p.grad is not None]))
         assert all(order(p.grad) == order(p) for p in found.parameters() if p.grad is not None)

@@ -30,7 +30,7 @@ except ImportError:  # not on Windows: there open files cannot be removed in any
 
 MOST = 20 * 2**30  # bytes of stores, unless the disk is small
 SHARE = 0.1  # of a small disk
-FOUND_OUT = ("facts", "measured", "audit", "recordings")  # what can be found out again; who read which test part cannot
+FOUND_OUT = ("facts", "measured", "audit", "recordings", "native")  # to be had again; who read which test part is not
 ABANDONED = 60.0 if fcntl is not None else 86_400.0  # seconds until a build that nobody holds is taken for abandoned
 
 
@@ -163,8 +163,9 @@ def clear(most: int = 0, spared: Path | None = None) -> list[Entry]:
             total -= entry.bytes
     if not most:  # nothing shall stay: what was measured and found out, neither
         for kind in FOUND_OUT:
-            for file in (*(cache_folder() / kind).glob("*.json"), *(cache_folder() / kind).glob("*.partial")):
-                file.unlink(missing_ok=True)
+            for pattern in ("*.json", "*.so", "*.partial"):
+                for file in (cache_folder() / kind).glob(pattern):
+                    file.unlink(missing_ok=True)
     return removed
 
 

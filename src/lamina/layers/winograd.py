@@ -9,14 +9,12 @@ which ``winograd_bfloat16.py`` has its own way.
 """
 
 from collections.abc import Iterator, Sequence
-from math import inf
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from lamina.layers import winograd_bfloat16
 from lamina.layers.winograd_bfloat16 import direct_gradients
 
 WIDE = 64  # input channels from which on products cost more than transforms
@@ -179,46 +177,3 @@ def _spread_transposed(p: Cells, out: Sequence[Tensor], over: Sequence[Tensor]) 
 def _butterfly(a: Tensor, b: Tensor, scale: int = 1) -> None:
     """From a, b to a + scale b, a - scale b."""
     torch.add(a.add_(b, alpha=scale), b, alpha=-2 * scale, out=b)
-
-
-class Convolution(nn.Conv2d):
-    """A 3x3 convolution that trains by tiles, on the CPU, in float32 and bfloat16; otherwise it is ``nn.Conv2d``."""
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Convolve as ``nn.Conv2d`` does."""
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else image.dtype
-        tiles = len(image) * -(-image.shape[-2] // 4) * -(-image.shape[-1] // 4)
-        plain = image.ndim != 4 or image.device.type != "cpu" or self.weight.dtype != torch.float32
-        if plain or not gains(self, dtype, tiles) or not torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return super().forward(image)
-        way = winograd_bfloat16.Winograd if dtype == torch.bfloat16 else Winograd
-        out: Tensor = way.apply(image.to(dtype).contiguous(memory_format=torch.channels_last), self.weight)
-        return out if self.bias is None else out + self.bias.to(dtype).view(-1, 1, 1)
-
-
-def gains(convolution: nn.Conv2d, dtype: torch.dtype, tiles: float = inf) -> bool:
-    """Whether a convolution is wide enough to gain by tiles in this precision, and has so many of them that it does."""
-    if dtype == torch.bfloat16:
-        return (
-            convolution.in_channels >= winograd_bfloat16.WIDE
-            and tiles >= winograd_bfloat16.FEW * convolution.in_channels
-        )
-    return dtype == torch.float32 and convolution.in_channels >= WIDE
-
-
-def eligible(network: nn.Module, dtype: torch.dtype = torch.float32) -> list[nn.Conv2d]:
-    """The convolutions that can train by tiles, and are wide enough to gain by it in this precision."""
-    like = {
-        "kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros",
-    }  # fmt: skip
-    return [
-        module
-        for module in network.modules()
-        if type(module) is nn.Conv2d and gains(module, dtype) and vars(module).items() >= like.items()
-    ]
-
-
-def train_by_tiles(network: nn.Module) -> None:
-    """Let a network's eligible convolutions train by tiles, in place. Names and weights stay as they are."""
-    for convolution in eligible(network):
-        convolution.__class__ = Convolution  # a confessed trick: only its forward differs

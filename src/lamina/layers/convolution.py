@@ -1,0 +1,86 @@
+"""Convolution: a 3x3 convolution that trains by tiles on the CPU, where that takes fewer multiplications and gains by it."""
+
+from collections.abc import Callable
+from math import inf
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from lamina.layers import winograd, winograd_bfloat16, winograd_compiled
+from lamina.layers.winograd_compiled import Kernels
+
+Convolutions = Literal["direct", "winograd", "winograd-compiled"]
+
+
+class Convolution(nn.Conv2d):
+    """A 3x3 convolution that trains by tiles, on the CPU, in float32 and bfloat16; otherwise it is ``nn.Conv2d``."""
+
+    kernels: Callable[[], Kernels] | None
+    """Gives the transforms, where these are compiled."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Convolve as ``nn.Conv2d`` does."""
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else image.dtype
+        plain = image.ndim != 4 or image.device.type != "cpu" or self.weight.dtype != torch.float32
+        if plain or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return super().forward(image)
+        if not gains(self, dtype, self.kernels is not None, (len(image), *image.shape[-2:])):
+            return super().forward(image)
+        image = image.to(dtype).contiguous(memory_format=torch.channels_last)
+        if self.kernels is not None:
+            out: Tensor = winograd_compiled.Winograd.apply(image, self.weight, self.kernels())
+        elif dtype == torch.bfloat16:
+            out = winograd_bfloat16.Winograd.apply(image, self.weight)
+        else:
+            out = winograd.Winograd.apply(image, self.weight)
+        return out if self.bias is None else out + self.bias.to(dtype).view(-1, 1, 1)
+
+
+def gains(
+    convolution: nn.Conv2d, dtype: torch.dtype, compiled: bool, images: tuple[int, int, int] | None = None
+) -> bool:
+    """Whether a convolution gains by tiles in this precision: it is wide enough, and its images (number, height, width) have
+    enough of them."""
+    channels = convolution.in_channels
+    tiles, filled = inf, inf
+    if images is not None:
+        number, height, width = images
+        each = -(-height // 4) * -(-width // 4)
+        tiles, filled = number * each, height * width / each
+    if compiled:
+        even = not (channels % winograd_compiled.EVEN or convolution.out_channels % winograd_compiled.EVEN)
+        enough = tiles >= winograd_compiled.FEW * channels and filled >= winograd_compiled.FILLED
+        return even and enough and dtype in winograd_compiled.PIECE
+    if dtype == torch.bfloat16:
+        return channels >= winograd_bfloat16.WIDE and tiles >= winograd_bfloat16.FEW * channels
+    return dtype == torch.float32 and channels >= winograd.WIDE
+
+
+def eligible(network: nn.Module, dtype: torch.dtype = torch.float32, compiled: bool = False) -> list[nn.Conv2d]:
+    """The convolutions that can train by tiles, and are wide enough to gain by it in this precision."""
+    like = {
+        "kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1, "padding_mode": "zeros",
+    }  # fmt: skip
+    return [
+        module
+        for module in network.modules()
+        if type(module) is nn.Conv2d and gains(module, dtype, compiled) and vars(module).items() >= like.items()
+    ]
+
+
+def train_by_tiles(network: nn.Module, kernels: Callable[[], Kernels] | None = None) -> None:
+    """Let a network's eligible convolutions train by tiles, in place. Names and weights stay as they are.
+
+    Args:
+        network: whose ``nn.Conv2d`` are looked at.
+        kernels: gives compiled transforms when they are first needed; without it PyTorch's operations do the work.
+    """
+    wide = {
+        id(each): each
+        for dtype in (torch.float32, torch.bfloat16)
+        for each in eligible(network, dtype, kernels is not None)
+    }
+    for convolution in wide.values():
+        convolution.__class__ = Convolution  # a confessed trick: only its forward differs
+        convolution.kernels = kernels  # type: ignore[assignment]
