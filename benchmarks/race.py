@@ -1,4 +1,4 @@
-"""Time to an accuracy: Lamina, fastai's one-cycle and Keras with a similar small network, on Fashion-MNIST or CIFAR-10.
+"""Time to an accuracy: Lamina, fastai's one-cycle and Keras with a similar network, on Fashion-MNIST or CIFAR-10.
 
 After each epoch the network is scored on the test images, by all three in the same way, so the times are comparable but the
 scores are not proofs. What counts is the time of training alone; decoding, scoring and imports are left out. Whoever reaches
@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.entrant import Clock, given, say
 
-WIDTHS = (16, 32, 64, 128)  # of the peers' network: Lamina's small one has the same
+WIDTHS = {"small": (16, 32, 64, 128), "medium": (32, 64, 128, 256)}  # of the peers' network: Lamina's has the same
 BATCH, RATE = 128, 3e-3
 OVER = "the race is over"  # fastai cannot pass on an exception without a message
 LIBRARIES = {"lamina": ("lamina", "torch"), "fastai": ("fastai", "torch"), "keras": ("keras", "tensorflow-cpu")}
@@ -101,7 +101,9 @@ def by_lamina(asked: Any, race: Race) -> None:
 
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "run"
-        lamina.train(asked.folder, task=Judged(), epochs=asked.epochs, seed=asked.seed, out=out, watch=Timed())
+        lamina.train(
+            asked.folder, task=Judged(), size=asked.size, epochs=asked.epochs, seed=asked.seed, out=out, watch=Timed()
+        )
 
 
 def by_fastai(asked: Any, race: Race) -> None:
@@ -156,11 +158,12 @@ def by_fastai(asked: Any, race: Race) -> None:
         scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
         datasets.append(TensorDataset(scaled, torch.from_numpy(labels)))
     channels = datasets[0].tensors[0].shape[1]
-    stages = [fastai.ConvLayer(channels, WIDTHS[0])]
-    for before, width in pairwise(WIDTHS):
+    widths = WIDTHS[asked.size]
+    stages = [fastai.ConvLayer(channels, widths[0])]
+    for before, width in pairwise(widths):
         stages += [fastai.ConvLayer(before, width), nn.MaxPool2d(2)]
-        stages += [fastai.ResBlock(1, width, width)] if width > WIDTHS[1] else []
-    network = nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], 10))
+        stages += [fastai.ResBlock(1, width, width)] if width > widths[1] else []
+    network = nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], 10))
     loaders = fastai.DataLoaders.from_dsets(*datasets, bs=BATCH, device=torch.device("cpu"), num_workers=0)
     learner = fastai.Learner(
         loaders, network, loss_func=fastai.CrossEntropyLossFlat(), metrics=fastai.accuracy, cbs=[Varied(), Judged()]
@@ -213,10 +216,11 @@ def by_keras(asked: Any, race: Race) -> None:
 
     pixels, labels = arrays(asked.folder, "train")
     inputs = keras.Input(pixels.shape[1:])
-    hidden = convolution(layers.Rescaling(1 / 127.5, -1)(inputs), WIDTHS[0])
-    for width in WIDTHS[1:]:
+    widths = WIDTHS[asked.size]
+    hidden = convolution(layers.Rescaling(1 / 127.5, -1)(inputs), widths[0])
+    for width in widths[1:]:
         hidden = layers.MaxPooling2D(2)(convolution(hidden, width))
-        if width > WIDTHS[1]:
+        if width > widths[1]:
             hidden = layers.Add()([hidden, convolution(convolution(hidden, width), width)])
     model = keras.Model(inputs, layers.Dense(10)(layers.GlobalAveragePooling2D()(hidden)))
     steps = asked.epochs * -(-len(pixels) // BATCH)
@@ -231,7 +235,7 @@ def by_keras(asked: Any, race: Race) -> None:
 
 
 if __name__ == "__main__":
-    asked = given(by=str, folder=Path, targets=str, epochs=int, limit=float, seed=int, shift=int)
+    asked = given(by=str, folder=Path, targets=str, epochs=int, limit=float, seed=int, shift=int, size=str)
     race = Race([float(target) for target in asked.targets.split(",")], asked.limit)
     with suppress(OverError):
         {"lamina": by_lamina, "fastai": by_fastai, "keras": by_keras}[asked.by](asked, race)

@@ -16,7 +16,7 @@ from lamina.layers.winograd_bfloat16 import direct_gradients
 EVEN = 32  # what numbers of channels are divisible by
 FEW = 1 / 16  # tiles for each input channel below which transforming the filters costs more than it saves
 FILLED = 8  # pixels of the image for each tile, of 16, below which no products are saved
-PIECE = {torch.float32: 512, torch.bfloat16: 2048}  # tiles that pass through at once, while they are in the cache
+PIECE = {torch.float32: 512, torch.bfloat16: 1024}  # tiles that pass through at once, while they are in the cache
 _NAMES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
 
 
