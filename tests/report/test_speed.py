@@ -96,6 +96,9 @@ def test_flops_count_three_forward_passes_over_the_seconds_that_compute(material
     quick = replace(told, recipe=material.recipe | {"measured": {"gemm_flops": 3e10}})
     assert speed(quick)["tiles"][2]["value"] == "125 %"
     assert "the machine was busy" in speed(quick)["tiles"][2]["detail"]
+    execution = material.recipe["execution"] | {"convolutions": "winograd-compiled"}
+    tiled = replace(quick, recipe=quick.recipe | {"execution": execution})
+    assert "Winograd’s convolutions need fewer operations" in speed(tiled)["tiles"][2]["detail"]
 
 
 @pytest.mark.parametrize("flops", [0, None, "many", float("nan")])

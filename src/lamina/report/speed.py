@@ -160,10 +160,12 @@ def _tiles(material: Material, parts: dict[str, float]) -> list[Json]:
     measured = material.recipe.get("measured")
     peak = _number(measured.get("gemm_flops")) if isinstance(measured, dict) else None
     if peak:
-        precision = (material.recipe.get("execution") or {}).get("precision")
+        execution = material.recipe.get("execution") or {}
+        precision, tiled = execution.get("precision"), execution.get("convolutions", "direct") != "direct"
         detail = f"of {words.compact(peak)} FLOP/s" + (f" in {precision}" if precision else "")
         if flops > peak:
-            detail += "; more than all: the machine was busy when the peak was measured"
+            why = "Winograd’s convolutions need fewer operations than are counted" if tiled else ""
+            detail += f"; more than all: {why or 'the machine was busy when the peak was measured'}"
         tiles.append({"label": "share of the GEMM peak", "value": _share(flops, peak), "detail": detail})
     return tiles
 
