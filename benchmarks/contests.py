@@ -48,8 +48,8 @@ CONTESTS = (
             aims={"fastai": 8.0, "pytorch": 8.0}),
     Contest("layers", "Where a step of ResNet-18 goes",
             "The training of the first benchmark; floating-point operations of its second epoch, as direct convolutions need "
-            "them, over those of the quickest product of two matrices here, in the same precision: Winograd's need a quarter, so "
-            "that the share can be above one. The third epoch is profiled: forward and backward together.",
+            "them, over those of the quickest product of two matrices here, in the same precision: Winograd's need a quarter, "
+            "so that the share can be above one. The third epoch is profiled: forward and backward together.",
             ("lamina",), (Measure("share_of_peak", ""), SPEED, Measure("peak", "GFLOP/s")), False,
             {"lamina": 0.3}),
     Contest("fashion", "Time to 90 % and 93 % on Fashion-MNIST", WAITS, ("lamina", "fastai", "keras"),

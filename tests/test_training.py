@@ -229,15 +229,15 @@ def test_a_run_of_another_machine_answers_and_goes_on_here(tmp_path: Path, monke
     assert again.run.read("recipe.json")["execution"]["kind"] == default_device()
 
 
-def test_a_run_whose_convolutions_were_compiled_goes_on_where_there_is_no_compiler(
+def test_a_run_whose_convolutions_were_compiled_goes_on_where_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = lamina.train(FRAME, target="answer", size="tiny", out=tmp_path / "one", **QUICK)
     recipe = model.run.read("recipe.json")
     recipe["execution"] |= {"convolutions": "winograd-compiled"}
     model.run.write("recipe.json", recipe)
-    monkeypatch.setattr(native, "compiler", lambda: None)
+    monkeypatch.setattr(native, "compiles", lambda: False)
     heard = Heard()
     again = lamina.repeat(model.path, FRAME, out=tmp_path / "two", watch=heard)
-    assert "no C++ compiler is here: it goes on, and not to the bit" in heard.said[0]
+    assert "fails here: it goes on without, and not to the bit" in heard.said[0]
     assert again.run.read("recipe.json")["execution"]["convolutions"] == "winograd"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lamina import native
 from lamina.batch import Batch
 from lamina.data.store import Store
-from lamina.layers.convolution import Convolutions, train_by_tiles
+from lamina.layers.convolution import Convolutions, train_by_tiles, train_directly
 from lamina.memory import keep_freed_memory
 
 Device = Literal["cpu", "cuda", "mps"]
@@ -55,11 +55,11 @@ class Execution:
     def here(self) -> "Execution":
         """The same where its device is present, as for a run that another machine made; otherwise the plain way on what is.
 
-        What is compiled is done without where there is no compiler.
+        What is compiled is done without where it does not compile.
         """
         if not available(self.kind):
             return Execution(default_device())
-        lost = self.convolutions == "winograd-compiled" and native.compiler() is None
+        lost = self.convolutions == "winograd-compiled" and not native.compiles()
         return replace(self, convolutions="winograd") if lost else self
 
     def prepare(self, network: nn.Module) -> nn.Module:
@@ -72,6 +72,7 @@ class Execution:
         for module in network.modules():
             if isinstance(getattr(module, "memory_format", None), torch.memory_format):
                 module.memory_format = order  # type: ignore[assignment]
+        train_directly(network)  # it may have been trained another way
         if self.convolutions != "direct":
             train_by_tiles(network, native.winograd if self.convolutions == "winograd-compiled" else None)
         if self.compiled or self.kind == "cuda":

@@ -79,6 +79,8 @@ def choose(
 
     Raises OptionError when the network cannot be run as was asked for.
     """
+    if start.kind == "cpu" and asked.get("convolutions") == "winograd-compiled":
+        native.winograd()  # says what is missing
     long = bool(seconds and _long(seconds))
     key = key_of(identity(start.kind), native.compiler(), str(network), len(batch), _shapes(batch), asked, long, RULES)
     recalled, planned = _recalled(key, seconds, steps * len(batch))
@@ -110,7 +112,7 @@ def choose(
     if "compiled" not in asked and _long(contest.planned):
         contest.vary([{"compiled": True}])
     choice = contest.choice()
-    if contest.steady() and begun == usual:
+    if contest.steady() and begun == usual and not contest.lacking:
         content = {"candidates": [asdict(candidate) for candidate in choice.candidates]}
         remember("measured", key, content | {"planned": contest.planned if contest.cut else None})
     return choice
@@ -123,6 +125,8 @@ def _recalled(key: str, seconds: float | None, examples: int) -> tuple[Choice | 
         return None, 0.0
     candidates = [Candidate(**{**row, "execution": Execution(**row["execution"])}) for row in known["candidates"]]
     chosen = next(candidate for candidate in candidates if candidate.chosen)
+    if chosen.execution.here() != chosen.execution:  # what was compiled then does not compile now
+        return None, 0.0
     planned = examples / chosen.examples_per_s if seconds is None else seconds
     if known["planned"] is not None and planned > FIT * known["planned"]:
         return None, planned
@@ -182,6 +186,7 @@ class _Contest:
         self.began = self.deadline = time.perf_counter()
         self.noise: float | None = None
         self.cut = False  # whether for more measuring there was no time
+        self.lacking = False  # whether there is a compiler that fails, which may be mended
         self._fit()
         if start != self.reference.way:
             self.best = Attempt(start, 1, network, losses)
@@ -239,9 +244,12 @@ class _Contest:
         Compiling is done once on a machine, so its seconds are not those of measuring.
         """
         dtype, began = self.best.way.computes_in, time.perf_counter()
-        if began <= self.deadline and eligible(self.network, dtype, compiled=True) and native.compiles():
+        if began <= self.deadline and eligible(self.network, dtype, compiled=True):
+            compiles = native.compiles()
             self.deadline += time.perf_counter() - began
-            return [{"convolutions": "winograd-compiled"}]
+            if compiles:
+                return [{"convolutions": "winograd-compiled"}]
+            self.lacking = native.compiler() is not None
         return [{"convolutions": "winograd"}] if eligible(self.network, dtype) else []
 
     def choice(self) -> Choice:

@@ -227,7 +227,7 @@ def _tell_of_device(run: Run, recipe: Recipe, watch: Watch) -> None:
     if used["kind"] != here.kind:
         watch.say(f"The run used {used['kind']}, which is not here: {here.kind} goes on, and not to the bit.")
     elif used.get("convolutions", here.convolutions) != here.convolutions:
-        watch.say("The run's convolutions were compiled, and no C++ compiler is here: it goes on, and not to the bit.")
+        watch.say("The run's convolutions were compiled, which fails here: it goes on without, and not to the bit.")
 
 
 def finish(prepared: Prepared, watch: Watch) -> Model:

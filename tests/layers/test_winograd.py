@@ -79,9 +79,85 @@ def test_compiled_ones_give_the_same_bits_with_any_number_of_threads(kernels: Ke
 def test_what_is_not_finite_stays_so(kernels: Kernels) -> None:
     image = torch.ones(4, 32, 8, 8)
     image[1, 3, 5, 5], image[2, 0, 0, 0] = float("nan"), float("inf")
+    weight = torch.randn(32, 32, 3, 3, generator=torch.Generator().manual_seed(0))
     for dtype in TOLERANCE:
-        out = winograd_compiled.Winograd.apply(image.to(dtype), torch.randn(32, 32, 3, 3), kernels)
+        out = winograd_compiled.Winograd.apply(image.to(dtype), weight, kernels)
         assert out.isfinite().all((1, 2, 3)).tolist() == [True, False, False, True]
+    weight[0] = torch.tensor(0x7FFFFFFF, dtype=torch.int32).view(torch.float32)  # as CUDA writes what is no number
+    out = winograd_compiled.Winograd.apply(image.bfloat16(), weight, kernels)
+    assert out[:, 0].isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("asked", [(True, False), (False, True)])
+def test_only_the_gradients_that_are_asked_for_are_made(
+    dtype: torch.dtype, asked: tuple[bool, bool], kernels: Kernels
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(4, 32, 8, 8, generator=generator).to(dtype)
+    weight = torch.randn(32, 32, 3, 3, generator=generator)
+    gradients = []
+    for which in ((True, True), asked):
+        given = [tensor.clone().requires_grad_(one) for tensor, one in zip((image, weight), which, strict=True)]
+        winograd_compiled.Winograd.apply(*given, kernels).float().square().sum().backward()
+        gradients.append([tensor.grad for tensor in given])
+    for whole, part, one in zip(*gradients, asked, strict=True):
+        assert torch.equal(whole, part) if one else part is None
+
+
+def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(kernels: Kernels) -> None:
+    rows, points = torch.ones(2, 8, 8, 32), torch.empty(36, 8, 32)
+    kernels.spread("pixels", rows, points)
+    for wrong in (
+        (rows, points[:, :7]), (rows, points.bfloat16()), (rows[..., :16], points[..., :16].contiguous()),
+        (rows.transpose(1, 2), points), (torch.ones(2, 8, 8, 64), points),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"pixels torch\.float32"):
+            kernels.spread("pixels", *wrong)
+    convolution = Convolution(64, 64, 3, padding=1)
+    convolution.kernels = lambda: kernels
+    for channels in (32, 96):
+        with pytest.raises(RuntimeError, match="64 channels"):
+            convolution(torch.ones(8, channels, 32, 32))
+
+
+@pytest.mark.parametrize("tiles", ["winograd", "winograd-compiled"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_comes_out_may_be_changed_in_place(tiles: str, precision: str, kernels: Kernels) -> None:
+    gradients = []
+    for convolutions in ("direct", tiles):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1, bias=False), nn.ReLU(inplace=True))
+        way = Execution(precision=precision, convolutions=convolutions)  # type: ignore[arg-type]
+        images = torch.randn(16, 128, 8, 8, generator=torch.Generator().manual_seed(1))
+        with way.autocast():
+            way.prepare(network)(images).sum().backward()
+        gradients.append(network[0].weight.grad)
+    assert float((gradients[0] - gradients[1]).norm() / gradients[0].norm()) < 0.15  # some are rectified otherwise
+
+
+def test_a_gradient_is_in_full_precision_though_it_is_asked_for_under_autocast(kernels: Kernels) -> None:
+    image = torch.randn(2, 32, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    weight = torch.randn(32, 32, 3, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    exact = torch.autograd.grad(functional.conv2d(image, weight, padding=1).square().sum(), (image, weight))
+    for way, more in ((Winograd, ()), (winograd_compiled.Winograd, (kernels,))):
+        loss = way.apply(image, weight, *more).square().sum()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = torch.autograd.grad(loss, (image, weight))
+        assert all(torch.allclose(one, other, rtol=1e-3, atol=1e-2) for one, other in zip(found, exact, strict=True))
+
+
+def test_what_was_trained_by_tiles_can_be_trained_directly(kernels: Kernels) -> None:
+    one = Execution(convolutions="winograd-compiled").prepare(network())
+    assert {type(module) for module in one.modules()} >= {Convolution}
+    assert [type(module) for module in Execution().prepare(one)] == [type(module) for module in network()]
+
+
+def test_widths_that_are_not_for_the_kernels_take_the_other_tiles(kernels: Kernels) -> None:
+    network = nn.Sequential(nn.Conv2d(80, 80, 3, padding=1), nn.Conv2d(80, 32, 3, padding=1))
+    train_by_tiles(network, lambda: pytest.fail("these widths are not divisible by 32"))
+    assert [type(each) for each in network] == [Convolution, Convolution]
+    assert "WinogradBackward" in str(network(torch.ones(8, 80, 8, 8)).grad_fn.next_functions)
 
 
 def test_coefficients_for_images_are_exact_in_bfloat16() -> None:

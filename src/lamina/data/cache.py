@@ -165,7 +165,8 @@ def clear(most: int = 0, spared: Path | None = None) -> list[Entry]:
         for kind in FOUND_OUT:
             for pattern in ("*.json", "*.so", "*.partial"):
                 for file in (cache_folder() / kind).glob(pattern):
-                    file.unlink(missing_ok=True)
+                    with suppress(OSError):  # another user's, or in use on Windows
+                        file.unlink()
     return removed
 
 

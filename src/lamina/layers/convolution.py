@@ -19,22 +19,33 @@ class Convolution(nn.Conv2d):
     kernels: Callable[[], Kernels] | None
     """Gives the transforms, where these are compiled."""
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Convolve as ``nn.Conv2d`` does."""
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else image.dtype
-        plain = image.ndim != 4 or image.device.type != "cpu" or self.weight.dtype != torch.float32
-        if plain or not torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return super().forward(image)
-        if not gains(self, dtype, self.kernels is not None, (len(image), *image.shape[-2:])):
-            return super().forward(image)
-        image = image.to(dtype).contiguous(memory_format=torch.channels_last)
-        if self.kernels is not None:
-            out: Tensor = winograd_compiled.Winograd.apply(image, self.weight, self.kernels())
-        elif dtype == torch.bfloat16:
-            out = winograd_bfloat16.Winograd.apply(image, self.weight)
-        else:
-            out = winograd.Winograd.apply(image, self.weight)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+        way = None if self._plain(input) else self._way(dtype, (len(input), *input.shape[-2:]))
+        if way is None:
+            return super().forward(input)
+        out = way(input.to(dtype).contiguous(memory_format=torch.channels_last), self.weight)
         return out if self.bias is None else out + self.bias.to(dtype).view(-1, 1, 1)
+
+    def _plain(self, image: Tensor) -> bool:
+        """Whether PyTorch does it: what is evaluated, traced or compiled, on accelerators, or wrong."""
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            return True
+        fitting = image.ndim == 4 and image.shape[1] == self.in_channels
+        return not fitting or image.device.type != "cpu" or self.weight.dtype != torch.float32
+
+    def _way(self, dtype: torch.dtype, images: tuple[int, int, int]) -> Callable[[Tensor, Tensor], Tensor] | None:
+        """The quickest way by tiles, where one gains."""
+        if self.kernels is not None and gains(self, dtype, True, images):
+            kernels = self.kernels()
+            return lambda image, weight: winograd_compiled.Winograd.apply(image, weight, kernels)
+        if not gains(self, dtype, False, images):
+            return None
+        way: Callable[[Tensor, Tensor], Tensor] = (
+            winograd_bfloat16.Winograd.apply if dtype == torch.bfloat16 else winograd.Winograd.apply
+        )
+        return way
 
 
 def gains(
@@ -74,13 +85,19 @@ def train_by_tiles(network: nn.Module, kernels: Callable[[], Kernels] | None = N
 
     Args:
         network: whose ``nn.Conv2d`` are looked at.
-        kernels: gives compiled transforms when they are first needed; without it PyTorch's operations do the work.
+        kernels: gives compiled transforms when they are first needed; where these do not gain, and without them, PyTorch's
+            operations do the work.
     """
-    wide = {
-        id(each): each
-        for dtype in (torch.float32, torch.bfloat16)
-        for each in eligible(network, dtype, kernels is not None)
-    }
+    ways = [(dtype, compiled) for dtype in winograd_compiled.PIECE for compiled in {False, kernels is not None}]
+    wide = {id(each): each for way in ways for each in eligible(network, *way)}
     for convolution in wide.values():
         convolution.__class__ = Convolution  # a confessed trick: only its forward differs
         convolution.kernels = kernels  # type: ignore[assignment]
+
+
+def train_directly(network: nn.Module) -> None:
+    """The contrary of ``train_by_tiles``."""
+    for module in network.modules():
+        if type(module) is Convolution:
+            del module.kernels
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]

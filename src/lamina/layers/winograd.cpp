@@ -39,8 +39,8 @@ inline void store(float *to, Vector vector) { memcpy(to, &vector, sizeof vector)
 inline void store(bfloat16 *to, Vector vector) {  // rounded to nearest, ties to even
     Words words;
     memcpy(&words, &vector, sizeof words);
-    words += 0x7fff + ((words >> 16) & 1);
-    Halves halves = __builtin_convertvector(words >> 16, Halves);
+    Words rounded = (words + 0x7fff + ((words >> 16) & 1)) >> 16, nan = Words{} + 0x7fc0;
+    Halves halves = __builtin_convertvector(vector == vector ? rounded : nan, Halves);
     memcpy(to, &halves, sizeof halves);
 }
 
@@ -157,8 +157,8 @@ void spread(const Number *rows, Shape shape, Number *points, int threads) {
                             for (int j = 0; j < SIDE; j++) {
                                 int64_t row = 4 * y + i - EDGE, column = 4 * x + j - EDGE;
                                 bool inside = row >= 0 && row < shape.height && column >= 0 && column < shape.width;
-                                const Number *from = rows + shape.pixel(n, row, column) + c + k * LANES;
-                                in[i * SIDE + j] = inside ? load(from) : Vector{};
+                                in[i * SIDE + j] =
+                                    inside ? load(rows + shape.pixel(n, row, column) + c + k * LANES) : Vector{};
                             }
                         both_sides<transform, SIDE, 6>(in, out[k]);
                     }
@@ -185,18 +185,20 @@ template <class Number> void collect(const Number *points, Shape shape, Number *
                 }
 }
 
-// Points (36, n th tw, c) to the pixels (n, h, w, c) that went into them; where squares overlap they are added.
+// Points (36, n th tw, c) to the pixels (n, h, w, c) that went into them; where squares overlap they are added. Of the lines of
+// sums, six at a time, four are complete when a row of tiles is done, and two go on with the next.
 template <class Number> void collect_pixels(const Number *points, Shape shape, Number *rows, int threads) {
     int64_t line = (4 * shape.across() + 2) * LINE<Number>;
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<Vector> sums((4 * shape.down() + 2) * line);
+        std::vector<Vector> sums(6 * line);
 #pragma omp for collapse(2) schedule(static)
         for (int64_t n = 0; n < shape.images; n++)
             for (int64_t c = 0; c < shape.channels; c += LINE<Number> * LANES) {
-                memset(sums.data(), 0, sums.size() * sizeof(Vector));
-                for (int64_t y = 0; y < shape.down(); y++)
-                    for (int64_t x = 0; x < shape.across(); x++) {
+                memset(sums.data(), 0, 2 * line * sizeof(Vector));
+                for (int64_t y = 0; y <= shape.down(); y++) {
+                    memset(sums.data() + 2 * line, 0, 4 * line * sizeof(Vector));
+                    for (int64_t x = 0; x < shape.across() && y < shape.down(); x++) {
                         Vector in[LINE<Number>][36];
                         load_points(points + shape.tile(n, y, x) + c, shape.plane(), in);
                         for (int k = 0; k < LINE<Number>; k++) {
@@ -204,16 +206,18 @@ template <class Number> void collect_pixels(const Number *points, Shape shape, N
                             both_sides<points_to_pixels, 6, 6>(in[k], out);
                             for (int i = 0; i < 6; i++)
                                 for (int j = 0; j < 6; j++)
-                                    sums[(4 * y + i) * line + (4 * x + j) * LINE<Number> + k] += out[i * 6 + j];
+                                    sums[i * line + (4 * x + j) * LINE<Number> + k] += out[i * 6 + j];
                         }
                     }
-                for (int64_t i = 0; i < shape.height; i++)
-                    for (int64_t j = 0; j < shape.width; j++)
-                        for (int k = 0; k < LINE<Number>; k++)
-                            store(
-                                rows + shape.pixel(n, i, j) + c + k * LANES,
-                                sums[(i + 1) * line + (j + 1) * LINE<Number> + k]
-                            );
+                    for (int64_t i = 0; i < 4; i++)  // line 0 is the row above the tile
+                        for (int64_t j = 0; j < shape.width && 0 < 4 * y + i && 4 * y + i <= shape.height; j++)
+                            for (int k = 0; k < LINE<Number>; k++)
+                                store(
+                                    rows + shape.pixel(n, 4 * y + i - 1, j) + c + k * LANES,
+                                    sums[i * line + (j + 1) * LINE<Number> + k]
+                                );
+                    memcpy(sums.data(), sums.data() + 4 * line, 2 * line * sizeof(Vector));
+                }
             }
     }
 }

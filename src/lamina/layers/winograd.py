@@ -45,9 +45,10 @@ class Winograd(torch.autograd.Function):
             tiles = _spread_image(some)  # (6, 6, n', th, tw, c)
             points = torch.bmm(_matrices(tiles), filters.mT)  # (36, n' th tw, k)
             _collect(points.view(*tiles.shape[:-1], -1), into)
-        return out.permute(0, 3, 1, 2)
+        return out.permute(0, 3, 1, 2).detach()  # no view, so that it may be changed in place
 
     @staticmethod
+    @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, Tensor]:
         """The gradients of image and weight: forward's steps transposed, in reverse. The image's tiles are made anew.
 

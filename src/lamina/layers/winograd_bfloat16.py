@@ -53,9 +53,10 @@ class Winograd(torch.autograd.Function):
             tiles = _spread(rows, down.cells, across.cells)  # (36, n th tw, c)
             out = _collect(torch.bmm(tiles, filters.mT), len(rows), down.outputs, across.outputs)
         ctx.save_for_backward(image, weight, tiles, filters)
-        return out.permute(0, 3, 1, 2)
+        return out.permute(0, 3, 1, 2).detach()  # no view, so that it may be changed in place
 
     @staticmethod
+    @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *gradient: Tensor) -> tuple[Tensor, Tensor]:
         """The gradients of image and weight: forward's steps transposed, in reverse.
 
