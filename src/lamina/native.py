@@ -42,11 +42,7 @@ def winograd() -> Kernels:
     """The transforms of ``layers/winograd.cpp``. Raises OptionError where they cannot be compiled."""
     try:
         return Kernels(_library("winograd.cpp"))
-    except (
-        OSError,
-        AttributeError,
-        subprocess.SubprocessError,
-    ) as error:  # AttributeError: a function is missing in it
+    except (OSError, AttributeError, subprocess.SubprocessError) as error:  # AttributeError: of a missing function
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         remedy = "Install a C++ compiler, or ask for winograd or direct convolutions."
         if isinstance(error, OSError) and error.errno:  # of the disk

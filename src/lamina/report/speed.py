@@ -164,8 +164,11 @@ def _tiles(material: Material, parts: dict[str, float]) -> list[Json]:
         precision, tiled = execution.get("precision"), execution.get("convolutions", "direct") != "direct"
         detail = f"of {words.compact(peak)} FLOP/s" + (f" in {precision}" if precision else "")
         if flops > peak:
-            why = "Winograd’s convolutions need fewer operations than are counted" if tiled else ""
-            detail += f"; more than all: {why or 'the machine was busy when the peak was measured'}"
+            fewer, busy = (
+                "Winograd’s convolutions need fewer operations than are counted",
+                "the machine was busy when the peak was measured",
+            )
+            detail += f"; more than all: {fewer if tiled else busy}"
         tiles.append({"label": "share of the GEMM peak", "value": _share(flops, peak), "detail": detail})
     return tiles
 
