@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from lamina import native
+from lamina import measuring, native
 from lamina.batch import Batch, Loss
 from lamina.data.cache import clear
 from lamina.errors import OptionError
@@ -30,6 +30,10 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
+
+
+def losses(network: nn.Module, batch: Batch) -> Iterator[Loss]:
+    yield Loss("network", network(**batch.inputs).square().sum(), len(batch))
 
 
 def fake(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,9 +138,6 @@ def test_a_wish_that_cannot_be_compiled_is_refused_before_measuring(no_compiler:
 def test_what_is_chosen_while_a_compiler_fails_is_not_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def losses(network: nn.Module, batch: Batch) -> Iterator[Loss]:
-        yield Loss("network", network(**batch.inputs).square().sum(), len(batch))
-
     fake(tmp_path, "exit 1", monkeypatch)
     network = nn.Conv2d(64, 64, 3, padding=1)
     batch = Batch({"input": torch.ones(8, 64, 8, 8)}, {"y": torch.zeros(8)})
@@ -147,3 +148,17 @@ def test_what_is_chosen_while_a_compiler_fails_is_not_remembered(
     ]
     assert ways == ["winograd", "winograd"]
     assert not list((tmp_path / "cache").rglob("*.json"))
+
+
+@needs_a_compiler
+def test_a_recalled_choice_that_does_not_compile_any_more_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring._Contest, "steady", lambda _: True)
+    monkeypatch.setattr(measuring, "_worth_a_look", lambda *_: False)
+    batch = Batch({"input": torch.ones(8, 64, 8, 8)}, {"y": torch.zeros(8)})
+    wishes = {"threads": 1, "precision": "float32", "layout": "channels-last", "micro_batches": 1}
+    wishes |= {"convolutions": "winograd-compiled"}
+    recalled = []
+    for works in (True, True, False):
+        monkeypatch.setattr(native, "compiles", lambda works=works: works)
+        recalled.append(choose(nn.Conv2d(64, 64, 3, padding=1), losses, batch, Execution(), wishes, 1000.0).remembered)
+    assert recalled == [False, True, False]
