@@ -10,9 +10,10 @@ from torch.nn import functional
 from lamina import native
 from lamina.execution import Execution
 from lamina.layers import winograd_bfloat16, winograd_compiled
-from lamina.layers.convolution import Convolution, eligible, gains, train_by_tiles
+from lamina.layers.convolution import Convolution, eligible, gains, train_by_tiles, train_directly
 from lamina.layers.winograd import Winograd
 from lamina.layers.winograd_compiled import Kernels
+from lamina.networks import cnn
 from lamina.threads import threads
 
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.03}
@@ -88,6 +89,81 @@ def test_what_is_not_finite_stays_so(kernels: Kernels) -> None:
     assert out[:, 0].isnan().all()
 
 
+def pooled(image: Tensor, weight: Tensor, kernels: Kernels, at_once: bool) -> Tensor:
+    """A convolution and a max pooling of 2x2."""
+    out: Tensor = winograd_compiled.Winograd.apply(image, weight, kernels, at_once)
+    return out if at_once else functional.max_pool2d(out, 2, ceil_mode=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(2, 32, 8, 8), (3, 32, 7, 9), (5, 64, 13, 6), (1, 32, 1, 2), (70, 32, 18, 17)])
+def test_pooled_at_once_it_has_the_bits_of_one_after_the_other(
+    shape: tuple[int, ...], dtype: torch.dtype, kernels: Kernels
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(shape, generator=generator).to(dtype).relu_()  # many outputs are alike, and zero
+    image[:, :, : shape[2] // 2] = 0
+    weight, found = torch.randn(64, shape[1], 3, 3, generator=generator), []
+    for at_once in (False, True):
+        given = image.clone().requires_grad_(), weight.clone().requires_grad_()
+        out = pooled(*given, kernels, at_once)
+        error = torch.randn(out.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+        found.append((out.detach(), *torch.autograd.grad(out, given, error)))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_pooled_at_once_what_is_not_finite_stays_so(kernels: Kernels) -> None:
+    image = torch.ones(4, 32, 8, 8)
+    image[1, 3, 5, 5], image[2, 0, 0, 0] = float("nan"), float("inf")
+    weight = torch.randn(32, 32, 3, 3, generator=torch.Generator().manual_seed(0))
+    one, other = (pooled(image, weight, kernels, at_once) for at_once in (False, True))
+    assert one.isfinite().all((1, 2, 3)).tolist() == [True, False, False, True]
+    assert torch.equal(one.isnan(), other.isnan())
+    assert torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+def test_pooled_at_once_a_gradient_of_gradients_is_as_it_was(kernels: Kernels) -> None:
+    generator, found = torch.Generator().manual_seed(0), []
+    image, weight = (torch.randn(shape, generator=generator) for shape in ((2, 32, 9, 7), (64, 32, 3, 3)))
+    for at_once in (False, True):
+        given, filters = (tensor.clone().requires_grad_() for tensor in (image, weight))
+        loss = pooled(given, filters, kernels, at_once).square().sum()
+        (steep,) = torch.autograd.grad(loss, given, create_graph=True)
+        steep.square().sum().backward()
+        found.append((steep.detach(), filters.grad))
+    assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-2) for one, other in zip(*found, strict=True))
+
+
+def test_networks_pool_at_once_unless_someone_looks_between(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[bool] = []
+    apply = winograd_compiled.Winograd.apply
+    monkeypatch.setattr(
+        winograd_compiled.Winograd, "apply", lambda *given: (met.append(given[3:] == (True,)), apply(*given))[1]
+    )
+    torch.manual_seed(0)
+    network = cnn.Convolution(32, 64, pool=True)
+    images, found = torch.randn(4, 32, 12, 12, requires_grad=True), []
+    odd = nn.MaxPool2d(2)  # leaves half windows out
+    for change in (
+        lambda network: None,
+        lambda network: train_by_tiles(network, lambda: kernels),
+        lambda network: train_directly(network),
+        lambda network: train_by_tiles(network, lambda: kernels),
+        lambda network: network.pool.register_forward_hook(lambda *_: None),
+        lambda network: network.pool._forward_hooks.clear(),
+        lambda network: network.convolution.register_full_backward_hook(lambda *_: None),
+        lambda network: (network.convolution._backward_hooks.clear(), network._modules.update(pool=odd)),
+    ):
+        change(network)
+        out = network(images)
+        network.zero_grad()
+        out.square().mean().backward()
+        found.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    assert met == [True, True, False, True, False, False]
+    assert all(torch.allclose(found[0], other, rtol=1e-3, atol=1e-5) for other in found)
+    assert torch.equal(found[3], found[4])
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("asked", [(True, False), (False, True)])
 def test_only_the_gradients_that_are_asked_for_are_made(
@@ -114,6 +190,16 @@ def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(kernels:
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"pixels torch\.float32"):
             kernels.spread("pixels", *wrong)
+    rows, points, places = torch.empty(2, 4, 4, 32), torch.empty(36, 8, 32), torch.empty(2, 4, 4, 32, dtype=torch.uint8)
+    image = torch.empty(2, 7, 8, 64)
+    kernels.collect_pooled(points, rows, places, image)
+    for misfit in (
+        (points, rows, places, image[:1]), (points, rows, places[:1], image), (points, rows, places.int(), image),
+        (points[:, :7].contiguous(), rows, places, image), (points, rows[:, :3].contiguous(), places[:, :3], image),
+        (points, rows, places, image[:, :6]), (points, rows, places.mT.contiguous().mT, image),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"pooled torch\.float32"):
+            kernels.collect_pooled(*misfit)
     convolution = Convolution(64, 64, 3, padding=1)
     convolution.kernels = lambda: kernels
     for channels in (32, 96):

@@ -21,12 +21,24 @@ class Convolution(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve as ``nn.Conv2d`` does."""
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+        dtype = _dtype(input)
         way = None if self._plain(input) else self._way(dtype, (len(input), *input.shape[-2:]))
         if way is None:
             return super().forward(input)
         out = way(input.to(dtype).contiguous(memory_format=torch.channels_last), self.weight)
         return out if self.bias is None else out + self.bias.to(dtype).view(-1, 1, 1)
+
+    def pooled(self, image: Tensor) -> Tensor | None:
+        """The convolution and a max pooling of 2x2 at once, which writes and keeps less, to the same bits; None where it
+        has to be done one after the other."""
+        dtype = _dtype(image)
+        if self.kernels is None or self._plain(image) or not gains(self, dtype, True, (len(image), *image.shape[-2:])):
+            return None
+        if self.bias is not None or _watched(self):
+            return None
+        image = image.to(dtype).contiguous(memory_format=torch.channels_last)
+        out: Tensor = winograd_compiled.Winograd.apply(image, self.weight, self.kernels(), True)
+        return out
 
     def _plain(self, image: Tensor) -> bool:
         """Whether PyTorch does it: what is evaluated, traced or compiled, on accelerators, or wrong."""
@@ -46,6 +58,27 @@ class Convolution(nn.Conv2d):
             winograd_bfloat16.Winograd.apply if dtype == torch.bfloat16 else winograd.Winograd.apply
         )
         return way
+
+
+def convolve_and_pool(convolution: nn.Conv2d, pool: nn.MaxPool2d, image: Tensor) -> Tensor:
+    """A convolution and a max pooling: (n, c, h, w) to (n, k, h', w'); at once where that is to be had."""
+    settings = (pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode, pool.return_indices)
+    halving = settings == (2, 2, 0, 1, True, False) and not _watched(pool)
+    out = convolution.pooled(image) if isinstance(convolution, Convolution) and halving else None
+    if out is None:
+        out = pool(convolution(image))
+    return out
+
+
+def _watched(module: nn.Module) -> bool:
+    """Whether someone wants to see what goes in or comes out."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(hooks)
+
+
+def _dtype(image: Tensor) -> torch.dtype:
+    """In which a convolution of an image is computed."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else image.dtype
 
 
 def gains(

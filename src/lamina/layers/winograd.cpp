@@ -4,6 +4,8 @@
 // points, G g G^T of a filter's 3x3 taps; and each of these transposed, for gradients. The points are 0, 3/4, -3/4, 3/2, -3/2
 // and infinity, as in winograd_bfloat16.py. Channels lie side by side, so that a step is done for 16 of them at once. Numbers
 // are float or bfloat16 in memory, and float within. No sum depends on the number of threads.
+//
+// Where a max pooling of 2x2 follows, a tile holds whole windows: only the largest of each, and where it was, are written.
 
 #include <cstdint>
 #include <cstring>
@@ -17,6 +19,7 @@ template <class Number> constexpr int LINE = 4 / sizeof(Number);  // vectors in 
 using Vector = float __attribute__((vector_size(4 * LANES)));
 using Words = uint32_t __attribute__((vector_size(4 * LANES)));
 using Halves = uint16_t __attribute__((vector_size(2 * LANES)));
+using Bytes = uint8_t __attribute__((vector_size(LANES)));
 using bfloat16 = uint16_t;
 
 inline Vector load(const float *from) {
@@ -42,6 +45,12 @@ inline void store(bfloat16 *to, Vector vector) {  // rounded to nearest, ties to
     Words rounded = (words + 0x7fff + ((words >> 16) & 1)) >> 16, nan = Words{} + 0x7fc0;
     Halves halves = __builtin_convertvector(vector == vector ? rounded : nan, Halves);
     memcpy(to, &halves, sizeof halves);
+}
+
+template <class Number> inline Vector rounded(Vector vector) {
+    Number numbers[LANES];
+    store(numbers, vector);
+    return load(numbers);
 }
 
 // Along one side: from cells that lie `step` apart to cells that lie `gap` apart.
@@ -130,6 +139,7 @@ struct Shape {
     int64_t plane() const { return images * down() * across() * channels; }  // numbers from a point to the next
     int64_t tile(int64_t n, int64_t y, int64_t x) const { return ((n * down() + y) * across() + x) * channels; }
     int64_t pixel(int64_t n, int64_t i, int64_t j) const { return ((n * height + i) * width + j) * channels; }
+    Shape pooled() const { return {images, (height + 1) / 2, (width + 1) / 2, channels}; }
 };
 
 template <class Number> inline void load_points(const Number *from, int64_t plane, Vector in[][36]) {
@@ -182,6 +192,69 @@ template <class Number> void collect(const Number *points, Shape shape, Number *
                             for (int j = 0; j < 4 && 4 * x + j < shape.width; j++)
                                 store(rows + shape.pixel(n, 4 * y + i, 4 * x + j) + c + k * LANES, out[i * 4 + j]);
                     }
+                }
+}
+
+// Points (36, n th tw, c) to the largest output, as it is rounded, of each window of 2x2 in their tiles, (n, h / 2, w / 2, c)
+// with halves counted as whole ones; and its place in the window, 0 to 3. Of equal ones the first; of a NaN, that.
+template <class Number> void pool(const Number *points, Shape shape, uint8_t *places, Number *rows, int threads) {
+    Shape pooled = shape.pooled();
+#pragma omp parallel for num_threads(threads) collapse(2) schedule(static)
+    for (int64_t n = 0; n < shape.images; n++)
+        for (int64_t y = 0; y < shape.down(); y++)
+            for (int64_t x = 0; x < shape.across(); x++)
+                for (int64_t c = 0; c < shape.channels; c += LINE<Number> * LANES) {
+                    Vector in[LINE<Number>][36];
+                    load_points(points + shape.tile(n, y, x) + c, shape.plane(), in);
+                    for (int k = 0; k < LINE<Number>; k++) {
+                        Vector out[16];
+                        both_sides<points_to_outputs, 6, 4>(in[k], out);
+                        for (int i = 0; i < 4 && 4 * y + i < shape.height; i += 2)
+                            for (int j = 0; j < 4 && 4 * x + j < shape.width; j += 2) {
+                                Vector most = rounded<Number>(out[i * 4 + j]);
+                                Words at{};
+                                for (uint32_t place = 1; place < 4; place++) {
+                                    int64_t row = i + place / 2, column = j + place % 2;
+                                    if (4 * y + row >= shape.height || 4 * x + column >= shape.width) continue;
+                                    Vector other = rounded<Number>(out[row * 4 + column]);
+                                    auto more = (other > most) | (other != other);
+                                    most = more ? other : most;
+                                    at = more ? Words{} + place : at;
+                                }
+                                int64_t to = pooled.pixel(n, 2 * y + i / 2, 2 * x + j / 2) + c + k * LANES;
+                                Bytes bytes = __builtin_convertvector(at, Bytes);
+                                store(rows + to, most);
+                                memcpy(places + to, &bytes, sizeof bytes);
+                            }
+                    }
+                }
+}
+
+// The pooled (n, h / 2, w / 2, c) put back into their places, all others zero, to points (36, n th tw, c).
+template <class Number>
+void spread_pooled(const Number *rows, const uint8_t *places, Shape shape, Number *points, int threads) {
+    Shape pooled = shape.pooled();
+#pragma omp parallel for num_threads(threads) collapse(2) schedule(static)
+    for (int64_t n = 0; n < shape.images; n++)
+        for (int64_t y = 0; y < shape.down(); y++)
+            for (int64_t x = 0; x < shape.across(); x++)
+                for (int64_t c = 0; c < shape.channels; c += LINE<Number> * LANES) {
+                    Vector out[LINE<Number>][36];
+                    for (int k = 0; k < LINE<Number>; k++) {
+                        Vector in[16] = {};
+                        for (int i = 0; i < 4 && 4 * y + i < shape.height; i += 2)
+                            for (int j = 0; j < 4 && 4 * x + j < shape.width; j += 2) {
+                                int64_t from = pooled.pixel(n, 2 * y + i / 2, 2 * x + j / 2) + c + k * LANES;
+                                Vector value = load(rows + from);
+                                Bytes bytes;
+                                memcpy(&bytes, places + from, sizeof bytes);
+                                Words at = __builtin_convertvector(bytes, Words);
+                                for (uint32_t place = 0; place < 4; place++)
+                                    in[(i + place / 2) * 4 + j + place % 2] = at == place ? value : Vector{};
+                            }
+                        both_sides<outputs_to_points, 4, 6>(in, out[k]);
+                    }
+                    store_points(points + shape.tile(n, y, x) + c, shape.plane(), out);
                 }
 }
 
@@ -276,6 +349,16 @@ void collect_taps(const Number *points, int64_t outputs, int64_t channels, float
         const Number *points, int64_t n, int64_t h, int64_t w, int64_t c, Number *rows, int threads                        \
     ) {                                                                                                                    \
         collect_pixels<Number>(points, {n, h, w, c}, rows, threads);                                                       \
+    }                                                                                                                      \
+    extern "C" void collect_pooled_##Number(                                                                               \
+        const Number *points, int64_t n, int64_t h, int64_t w, int64_t c, uint8_t *places, Number *rows, int threads       \
+    ) {                                                                                                                    \
+        pool<Number>(points, {n, h, w, c}, places, rows, threads);                                                         \
+    }                                                                                                                      \
+    extern "C" void spread_pooled_##Number(                                                                                \
+        const Number *rows, int64_t n, int64_t h, int64_t w, int64_t c, const uint8_t *places, Number *points, int threads \
+    ) {                                                                                                                    \
+        spread_pooled<Number>(rows, places, {n, h, w, c}, points, threads);                                                \
     }                                                                                                                      \
     extern "C" void spread_taps_##Number(const float *taps, int64_t k, int64_t c, Number *points, int threads) {           \
         filters<Number>(taps, k, c, points, threads);                                                                      \

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from lamina.layers.convolution import convolve_and_pool
 from lamina.layers.shapes import Image
 from lamina.plan import Plan
 
@@ -45,6 +46,11 @@ class Convolution(nn.Sequential):
     2015 (arXiv:1502.01852). Pooling comes before the normalisation, which then reads a quarter of the cells.
     """
 
+    convolution: nn.Conv2d
+    pool: nn.MaxPool2d
+    norm: nn.BatchNorm2d
+    activation: nn.ReLU
+
     def __init__(self, channels: int, width: int, stride: int = 1, pool: bool = False) -> None:
         convolution = nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
@@ -53,6 +59,13 @@ class Convolution(nn.Sequential):
             parts.append(("pool", nn.MaxPool2d(2, ceil_mode=True)))
         parts += [("norm", nn.BatchNorm2d(width)), ("activation", nn.ReLU(inplace=True))]
         super().__init__(OrderedDict(parts))
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Turn images, (batch, channels, height, width), into (batch, width, height', width')."""
+        pooled = hasattr(self, "pool")
+        image = convolve_and_pool(self.convolution, self.pool, image) if pooled else self.convolution(image)
+        normal: torch.Tensor = self.activation(self.norm(image))
+        return normal
 
 
 class Residual(nn.Module):
