@@ -22,6 +22,18 @@ def test_the_interval_holds_the_value_and_has_the_width_of_theory() -> None:
     assert found.to_json() == {"value": found.value, "low": found.low, "high": found.high}
 
 
+def test_of_few_examples_the_interval_is_as_wide_as_students_and_holds_the_truth_nearly_as_often() -> None:
+    generator = torch.Generator().manual_seed(0)
+    held, widths, trials = 0, [], 200
+    for trial in range(trials):
+        rows = torch.randn(8, 1, generator=generator).double().add(5)
+        found = score(LogLoss(), rows, seed=trial)  # their mean
+        held += found.low <= 5 <= found.high
+        widths.append((found.high - found.low) / (2 * 2.3646 * float(rows.std()) / 8**0.5))
+    assert np.mean(widths) == pytest.approx(1, rel=0.06)
+    assert held / trials >= 0.92  # 0.89 by percentiles as they are
+
+
 def test_the_same_seed_gives_the_same_interval_and_another_one_another() -> None:
     rows = torch.rand(100, 1, generator=torch.Generator().manual_seed(0)).double()
     assert score(LogLoss(), rows, seed=1) == score(LogLoss(), rows, seed=1)

@@ -28,6 +28,18 @@ def test_pairing_finds_a_small_gain_that_two_intervals_would_hide() -> None:
     assert (back.value, back.low, back.high) == pytest.approx((-found.value, -found.high, -found.low))
 
 
+def test_zero_is_outside_of_the_interval_where_a_difference_is_proved() -> None:
+    generator = torch.Generator().manual_seed(0)
+    both, proved = 0, 0
+    for trial in range(100):
+        rows = torch.randn(60, 2, generator=generator).double().abs() + torch.tensor([0.25, 0.0])
+        found = paired(LogLoss(), rows[:, :1], rows[:, 1:], seed=trial)
+        both += (found.p < LEVEL) == (found.low > 0 or found.high < 0)
+        proved += found.p < LEVEL
+    assert 20 < proved < 80
+    assert both >= 99  # but for what lies between two percentiles
+
+
 def test_no_difference_is_no_difference() -> None:
     rows = torch.rand(50, 1).double()
     assert paired(LogLoss(), rows, rows).to_json() == {"value": 0, "low": 0, "high": 0, "p": 1}

@@ -88,7 +88,7 @@ def score(metric: Metric, rows: Tensor, seed: int = 0, groups: np.ndarray | None
 def scores(
     metrics: dict[str, Metric], rows: dict[str, Tensor], seed: int = 0, groups: np.ndarray | None = None
 ) -> dict[str, Score]:
-    """Each metric's value with a 95 % interval from the percentile bootstrap (Efron & Tibshirani 1993).
+    """Each metric's value with a 95 % interval from the percentile bootstrap (Efron & Tibshirani 1993), expanded.
 
     When all examples agree, so that every resample is the same, a share gets the Wilson interval (Wilson 1927): 20
     right of 20 is not proof of perfection. Resamples in which a metric is not defined are left out.
@@ -125,13 +125,31 @@ def _interval(metric: Metric, value: float, sampled: Tensor, units: int) -> Scor
     least = 0.0 if bool((sampled >= 0).all()) else -float("inf")  # what is never negative stays so
     if metric.drifts:
         sampled = sampled - (sampled.mean() - value)
-    low, high = torch.quantile(sampled, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    low, high = middle(sampled, units)
     low = max(low, least)
     if metric.share and low == high:
         if value > 1:  # a rate of errors may be: then nothing is known of others
             return Score(value, float("nan"), float("nan"))
         low, high = wilson(value, units)
     return Score(value, min(low, value), max(high, value))
+
+
+def middle(sampled: Tensor, units: int) -> tuple[float, float]:
+    """Between which values the middle 95 % of a metric's resamples lie, and some more where there are few units.
+
+    Resamples of n units vary by (n - 1) / n of what samples do, and as if the true spread were known: percentiles are taken
+    so far out that a mean's interval is as wide as Student's (the expanded percentile interval of Hesterberg 2015,
+    arXiv:1411.5279).
+
+    Args:
+        sampled: (resamples,) float64, none of them NaN.
+        units: how many independent units were drawn from, 2 or more; of a single one all resamples are alike.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    tail = 0.025 if units < 2 else float(ndtr((units / (units - 1)) ** 0.5 * stdtrit(units - 1, 0.025)))
+    low, high = torch.quantile(sampled, torch.tensor([tail, 1 - tail], dtype=torch.float64)).tolist()
+    return low, high
 
 
 def resampling(examples: int, seed: int, groups: np.ndarray | None = None) -> Iterator[Tensor]:

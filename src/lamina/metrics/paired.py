@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamina.metrics.metric import CHUNK, RESAMPLES, Metric, members, resampling
+from lamina.metrics.metric import CHUNK, RESAMPLES, Metric, members, middle, resampling
 
 FEW = 50
 """Examples below which resamples prove too much: with 10, differences that are not there are called proved in 9 % of cases."""
@@ -50,10 +50,10 @@ def differences(
 ) -> dict[str, Difference]:
     """Each metric's value for the first predictor less that for the second, by the paired percentile bootstrap.
 
-    The p-value is twice the share of resamples on the rarer side of zero (Efron & Tibshirani 1993). That calls too much proved
-    where there are few examples: there the two predictors are exchanged, example by example (for metrics that rank examples by
-    scores it only bounds the p-value, since the scores of two predictors need not be comparable). For accuracy on independent
-    examples it is McNemar's exact one, which holds for small test sets too.
+    The p-value is twice the share of resamples on the rarer side of zero (Efron & Tibshirani 1993), expanded as the interval
+    is. That calls too much proved where there are few examples: there the two predictors are exchanged, example by example
+    (for metrics that rank examples by scores it only bounds the p-value, since the scores of two predictors need not be
+    comparable). For accuracy on independent examples it is McNemar's exact one, which holds for small test sets too.
 
     Args:
         metrics: by name.
@@ -71,7 +71,7 @@ def differences(
     found = {}
     for name, metric in metrics.items():
         value = metric.value(first[name]) - metric.value(second[name]) if examples else float("nan")
-        found[name] = _difference(value, torch.cat(sampled[name]) if units > 1 else torch.empty(0))
+        found[name] = _difference(value, torch.cat(sampled[name]) if units > 1 else torch.empty(0), units)
         if units == examples > 1 and metric.share and first[name].shape[1] == 1:
             p = mcnemar(first[name][:, 0] > 0, second[name][:, 0] > 0)
             found[name] = replace(found[name], p=p)
@@ -109,14 +109,20 @@ def exchanged(metric: Metric, first: Tensor, second: Tensor, groups: np.ndarray 
     return float((~(found < least)).double().mean())  # an undefined one counts as large
 
 
-def _difference(value: float, sampled: Tensor) -> Difference:
-    """From the difference on all examples and on the resamples; without any of these nothing is proved."""
+def _difference(value: float, sampled: Tensor, units: int) -> Difference:
+    """From the difference on all examples and on the resamples of ``units``; without any of these nothing is proved.
+
+    The p-value is below 0.05 where zero is outside of the interval: what percentiles say is read as Student's, too.
+    """
+    from scipy.special import ndtri, stdtr
+
     sampled = sampled[~torch.isnan(sampled)]
     if len(sampled) == 0:
         return Difference(value, float("nan"), float("nan"), 1.0)
-    low, high = torch.quantile(sampled, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    low, high = middle(sampled, units)
     rarer = min(int((sampled <= 0).sum()), int((sampled >= 0).sum()))
-    p = min(1.0, 2 * (rarer + 1) / (len(sampled) + 1))  # the sample itself counts as one: p is never 0
+    share = min(0.5, (rarer + 1) / (len(sampled) + 1))  # the sample itself counts as one: p is never 0
+    p = 2 * float(stdtr(units - 1, ((units - 1) / units) ** 0.5 * ndtri(share)))
     return Difference(value, min(low, value), max(high, value), p)
 
 
