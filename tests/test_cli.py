@@ -119,7 +119,9 @@ def test_help_loads_nothing_heavy() -> None:
     [
         (["trian"], 2, "Did you mean 'train'"),
         (["train", "x", "--epoch", "3"], 2, 'Did you mean "--epochs"'),
-        (["train", "x", "--epochs", "many"], 2, "--epochs"),
+        (["train", "x", "--epochs", "many"], 2, "--epochs: it must be a valid integer."),
+        (["train", "x", "--threads", "0"], 2, "--threads: it must be greater than or equal to 1."),
+        (["train", "x", "--precision", "float17"], 2, 'Did you mean "float16"'),
         (["train"], 2, "DATA is missing"),
         (["train", "TABLE", "--target", "answer", "--lr", "-1"], 2, "--lr: -1.0 was given"),
         (["train", "TABLE", "--budget", "soon"], 2, "'soon' is not a time"),

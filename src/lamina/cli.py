@@ -75,8 +75,7 @@ def main() -> None:
         code = fail(error, wants_json, error.exit_code)
     except typer.TyperException as error:
         name = getattr(getattr(error, "ctx", None), "command_path", "lamina")
-        wrong = OptionError(corrected(error.format_message()), remedy=f"`{name} --help` shows an example.")
-        code = fail(wrong, wants_json, 2)
+        code = fail(corrected(error.format_message(), f"`{name} --help` shows an example."), wants_json, 2)
     except (KeyboardInterrupt, typer.Abort):
         code = fail(LaminaError("stopped by Ctrl-C."), wants_json, 130)
     except MemoryError:

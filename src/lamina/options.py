@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 import lamina
-from lamina.errors import OptionError
+from lamina.errors import OptionError, unknown
 from lamina.plan import Plan
 from lamina.sampling import Sampling
 
@@ -121,9 +121,19 @@ def seconds_of(text: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[(match[2] or "s")[0]]
 
 
-def corrected(message: str) -> str:
-    """What the parser says of an option that is not there, in the words that every other wrong name gets."""
-    return re.sub(r" \(Possible options?: (--[\w-]+)[^)]*\)", r'. Did you mean "\1"?', message)
+def corrected(message: str, usage: str) -> OptionError:
+    """What the parser says of a wrong option or value, in the words that every other wrong name gets; ``usage`` says where to
+    look."""
+    wrong = re.fullmatch(r"Invalid value for '?(--[\w-]+)[^:]*: (?:Value error, )?(.*?)\.?", message, re.DOTALL)
+    if wrong is None:
+        return OptionError(
+            re.sub(r" \(Possible options?: (--[\w-]+)[^)]*\)", r'. Did you mean "\1"?', message), remedy=usage
+        )
+    option, said = wrong.groups()
+    if choice := re.fullmatch(r"'(.*)' is not one of (.*)", said, re.DOTALL):
+        return unknown(option, choice[1], re.findall(r"'([^']*)'", choice[2]))
+    said = re.sub(r", unable to parse.*", "", re.sub(r"^Input should", "it must", said))
+    return OptionError(f"{said}.", option, usage)
 
 
 def settings_of(settings: list[str] | None) -> dict[str, Any]:
