@@ -134,6 +134,18 @@ def test_pooled_at_once_a_gradient_of_gradients_is_as_it_was(kernels: Kernels) -
     assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-2) for one, other in zip(*found, strict=True))
 
 
+def test_pooled_at_once_a_gradient_that_is_not_finite_stays_in_its_window(kernels: Kernels) -> None:
+    generator, found = torch.Generator().manual_seed(0), []
+    image, weight = (torch.randn(shape, generator=generator) for shape in ((1, 32, 16, 16), (32, 32, 3, 3)))
+    for at_once in (False, True):
+        given = image.clone().requires_grad_()
+        out = pooled(given, weight, kernels, at_once)
+        error = torch.zeros_like(out).index_fill_(2, torch.tensor(0), float("inf"))
+        found.append(torch.autograd.grad(out, given, error, create_graph=True)[0].isfinite())
+    assert torch.equal(*found)
+    assert found[0][..., -4:, :].all()
+
+
 def test_networks_pool_at_once_unless_someone_looks_between(kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[bool] = []
     apply = winograd_compiled.Winograd.apply
@@ -159,7 +171,9 @@ def test_networks_pool_at_once_unless_someone_looks_between(kernels: Kernels, mo
         network.zero_grad()
         out.square().mean().backward()
         found.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
-    assert met == [True, True, False, True, False, False]
+    network.pool = nn.AvgPool2d(2, ceil_mode=True)  # someone's own
+    assert network(images).shape == (4, 64, 6, 6)
+    assert met == [True, True, False, True, False, False, False]
     assert all(torch.allclose(found[0], other, rtol=1e-3, atol=1e-5) for other in found)
     assert torch.equal(found[3], found[4])
 
@@ -185,7 +199,7 @@ def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(kernels:
     rows, points = torch.ones(2, 8, 8, 32), torch.empty(36, 8, 32)
     kernels.spread("pixels", rows, points)
     for wrong in (
-        (rows, points[:, :7]), (rows, points.bfloat16()), (rows[..., :16], points[..., :16].contiguous()),
+        (rows, points[:, :7]), (rows, points.bfloat16()), (rows[..., :8].contiguous(), points[..., :8].contiguous()),
         (rows.transpose(1, 2), points), (torch.ones(2, 8, 8, 64), points),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"pixels torch\.float32"):
@@ -240,10 +254,10 @@ def test_what_was_trained_by_tiles_can_be_trained_directly(kernels: Kernels) -> 
 
 
 def test_widths_that_are_not_for_the_kernels_take_the_other_tiles(kernels: Kernels) -> None:
-    network = nn.Sequential(nn.Conv2d(80, 80, 3, padding=1), nn.Conv2d(80, 32, 3, padding=1))
+    network = nn.Sequential(nn.Conv2d(72, 72, 3, padding=1), nn.Conv2d(72, 32, 3, padding=1))
     train_by_tiles(network, lambda: pytest.fail("these widths are not divisible by 32"))
     assert [type(each) for each in network] == [Convolution, Convolution]
-    assert "WinogradBackward" in str(network(torch.ones(8, 80, 8, 8)).grad_fn.next_functions)
+    assert "WinogradBackward" in str(network(torch.ones(8, 72, 8, 8)).grad_fn.next_functions)
 
 
 def test_coefficients_for_images_are_exact_in_bfloat16() -> None:

@@ -32,9 +32,9 @@ class Convolution(nn.Conv2d):
         """The convolution and a max pooling of 2x2 at once, which writes and keeps less, to the same bits; None where it
         has to be done one after the other."""
         dtype = _dtype(image)
-        if self.kernels is None or self._plain(image) or not gains(self, dtype, True, (len(image), *image.shape[-2:])):
+        if self._plain(image) or self.kernels is None or self.bias is not None or _watched(self):
             return None
-        if self.bias is not None or _watched(self):
+        if not gains(self, dtype, True, (len(image), *image.shape[-2:])):
             return None
         image = image.to(dtype).contiguous(memory_format=torch.channels_last)
         out: Tensor = winograd_compiled.Winograd.apply(image, self.weight, self.kernels(), True)
@@ -62,12 +62,11 @@ class Convolution(nn.Conv2d):
 
 def convolve_and_pool(convolution: nn.Conv2d, pool: nn.MaxPool2d, image: Tensor) -> Tensor:
     """A convolution and a max pooling: (n, c, h, w) to (n, k, h', w'); at once where that is to be had."""
-    settings = (pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode, pool.return_indices)
-    halving = settings == (2, 2, 0, 1, True, False) and not _watched(pool)
-    out = convolution.pooled(image) if isinstance(convolution, Convolution) and halving else None
-    if out is None:
-        out = pool(convolution(image))
-    return out
+    out = None
+    if type(convolution) is Convolution and type(pool) is nn.MaxPool2d and not _watched(pool):
+        settings = (pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode, pool.return_indices)
+        out = convolution.pooled(image) if settings == (2, 2, 0, 1, True, False) else None
+    return pool(convolution(image)) if out is None else out
 
 
 def _watched(module: nn.Module) -> bool:

@@ -162,7 +162,7 @@ class Winograd(torch.autograd.Function):
 
 def _put_back(pooled: Tensor, places: Tensor, image: Tensor) -> Tensor:
     """Pooled values, (n, k, h / 2, w / 2), in their places of an image's size, all others zero."""
-    each = torch.stack([pooled * (places == place) for place in range(4)], 2)  # (n, k, 4, h / 2, w / 2)
+    each = torch.stack([torch.where(places == place, pooled, 0) for place in range(4)], 2)  # (n, k, 4, h / 2, w / 2)
     return functional.pixel_shuffle(each.flatten(1, 2), 2)[..., : image.shape[2], : image.shape[3]]
 
 
