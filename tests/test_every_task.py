@@ -25,6 +25,7 @@ from lamina import find
 from lamina.batch import Batch
 from lamina.data.ragged import joined
 from lamina.data.store import by_length
+from lamina.errors import OptionError
 from lamina.evaluation import evaluate
 from lamina.execution import Execution
 from lamina.loop import train_epoch
@@ -120,6 +121,9 @@ def test_predict_gives_what_evaluate_scored(trained: Trained) -> None:
     answers = trained.model.predict(*([raws] if isinstance(raws, pl.DataFrame) or raws.dtype != object else raws))
     assert [answer["prediction"] for answer in answers] == [answer["prediction"] for answer in scored]
     assert len(answers) == trained.model.run.read("evaluation/test.json")["examples"]
+    form = "Answers can be written as|writes these answers as a table"
+    with pytest.raises(OptionError, match=rf'its name ends in "\.odd".*({form})'):
+        trained.model.write(["nothing"], trained.model.path / "answers.odd")
 
 
 @every_task

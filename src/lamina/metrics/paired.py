@@ -14,7 +14,7 @@ from torch import Tensor
 from lamina.metrics.metric import CHUNK, RESAMPLES, Metric, members, middle, resampling
 
 FEW = 50
-"""Examples below which resamples prove too much: with 10, differences that are not there are called proved in 9 % of cases."""
+"""Examples below which resamples prove too much: by plain percentiles of 10, differences that are not there in 9 % of cases."""
 LEVEL = 0.05
 """How often a difference that is not there may be called proved."""
 

@@ -42,7 +42,7 @@ def find(history: History) -> Finding | None:
         "note",
         f"Training examples may be varied too much: their loss is {plain + cost:.4g} when varied and {plain:.4g} as they are, "
         f"and nothing is learned by heart ({name} {known:.4g} on training examples, {other:.4g} on validation ones).",
-        "Vary them less (lamina tasks shows the options), or let lamina advise try it.",
+        "Vary them less (the task's options: a wrong --set lists them), or let lamina advise try it.",
         (f"epoch {later[-1].epoch}",),
         evidence={"varied": plain + cost, "plain": plain, "began": began, "training": known, "validation": other},
     )
