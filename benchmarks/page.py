@@ -142,8 +142,8 @@ def table(contest: Contest, result: Result) -> Iterator[str]:
         cells = [entrant, *(middle(result, entrant, measure) for measure in contest.measures)]
         if ratio:
             each = [] if entrant == subject else ratios(contest, result, entrant, main)
-            least = "at least " if any(math.isinf(figure(one[entrant], main)) for one in result["rounds"]) else ""
-            cells += [least * bool(each) + spread(each), *judged(contest, entrant, each)]
+            least = any(math.isinf(figure(one[entrant], main)) for one in result["rounds"])
+            cells += ["at least " * bool(least and each) + spread(each), *judged(contest, entrant, each, least)]
         else:
             values = [figure(one[entrant], main) for one in result["rounds"]]
             cells += judged(contest, entrant, [value for value in values if not math.isnan(value)])
@@ -171,8 +171,8 @@ def cell(name: str, value: str | float) -> str:
     return "" if not value else f"{value:.0%}" if name.startswith("share") else written(value)
 
 
-def judged(contest: Contest, entrant: str, values: list[float]) -> list[str]:
-    """The aim, and in words how the values stand to it and who is ahead."""
+def judged(contest: Contest, entrant: str, values: list[float], least: bool = False) -> list[str]:
+    """The aim, and in words how the values, which may be the least that they can be, stand to it and who is ahead."""
     aim, words = contest.aims.get(entrant), []
     if contest.peers and values:
         words.append(
@@ -183,7 +183,8 @@ def judged(contest: Contest, entrant: str, values: list[float]) -> list[str]:
     at_most = not contest.peers and not contest.measures[0].higher_is_better
     typical = statistics.median(values)
     met = typical <= aim if at_most else typical >= aim
-    return [f"{'≤' if at_most else '≥'} {aim:g}", "; ".join([*words, "aim met" if met else "aim missed"])]
+    said = "aim met" if met else "aim not decided" if least else "aim missed"
+    return [f"{'≤' if at_most else '≥'} {aim:g}", "; ".join([*words, said])]
 
 
 def named(measure: Measure) -> str:

@@ -83,6 +83,9 @@ def test_a_target_that_was_not_reached_is_not_a_time(page: ModuleType) -> None:
     assert page.ratios(contest, {"rounds": rounds}, "fastai", measure) == [9.0] * 3  # at least
     assert page.verdict([9.0] * 3) == "lamina"
     assert page.middle({"rounds": rounds}, "fastai", measure) == "not reached in 900"
+    assert page.judged(contest, "fastai", [9.0] * 3, least=True) == ["≥ 5", "Lamina is ahead; aim met"]
+    assert page.judged(contest, "fastai", [4.9] * 3, least=True) == ["≥ 5", "Lamina is ahead; aim not decided"]
+    assert page.judged(contest, "fastai", [4.9] * 3) == ["≥ 5", "Lamina is ahead; aim missed"]
 
 
 def test_the_page_is_what_the_results_say(page: ModuleType, tmp_path: Path) -> None:
