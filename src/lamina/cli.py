@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from lamina.errors import LaminaError, OptionError
+from lamina.errors import LaminaError, OptionError, unwritable
 from lamina.listing import cache, networks, runs, tasks
 from lamina.options import (
     Accept,
@@ -188,9 +188,7 @@ def predict(
         elif out.suffix in model.task.forms:
             done, failed = write_whole(lambda path: model.write(inputs, path, report), out)
         else:
-            known = {".csv": "a table", ".jsonl": "a line of JSON per answer"} | model.task.forms
-            forms = ", ".join(f"{ending or 'no ending'} ({what})" for ending, what in known.items())
-            raise OptionError(f'its name ends in "{out.suffix}".', str(out), f"Answers can be written as {forms}.")
+            raise unwritable(out, {".csv": "a table", ".jsonl": "a line of JSON per answer"} | model.task.forms)
     if as_json:
         print_json({"run": str(run), "predictions": done, "errors": failed, "out": None if out is None else str(out)})
     elif out is not None:

@@ -12,6 +12,7 @@ The command line shows an error as one line and exits with the class's ``exit_co
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class LaminaError(Exception):
@@ -58,6 +59,20 @@ class TrainingError(LaminaError):
     """Training cannot go on."""
 
     exit_code = 5
+
+
+def unwritable(out: Path, forms: dict[str, str]) -> OptionError:
+    """The error for a file in whose form answers cannot be written.
+
+    Args:
+        out: the file.
+        forms: by the endings that there are, what is written.
+    """
+    listed = ", ".join(f"{ending or 'no ending'} ({what})" for ending, what in forms.items())
+    remedy = (
+        f"Answers can be written as {listed}." if forms else "`lamina predict --out` writes these answers as a table."
+    )
+    return OptionError(f'its name ends in "{out.suffix}".', str(out), remedy)
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> OptionError:

@@ -22,7 +22,7 @@ from lamina.batch import Batch
 from lamina.data.data import Data, Raws, Source
 from lamina.data.ragged import joined
 from lamina.data.store import Report, Store, alike, columns_of, encode_each, gathered
-from lamina.errors import OptionError, RunError, unknown
+from lamina.errors import OptionError, RunError, unknown, unwritable
 from lamina.evaluation import answered
 from lamina.examples import encoded, open_data
 from lamina.layers.shapes import Shape
@@ -100,13 +100,7 @@ class Model:
     def write(self, inputs: Sequence[Any], out: Path, report: Report | None = None) -> tuple[int, int]:
         """Write the answers of ``predict`` in one of the task's ``forms``; how many there were, and how many were errors."""
         if out.suffix not in self.task.forms:
-            forms = ", ".join(f"{ending or 'no ending'} ({what})" for ending, what in self.task.forms.items())
-            remedy = (
-                f"Answers can be written as {forms}."
-                if forms
-                else "`lamina predict --out` writes these answers as a table."
-            )
-            raise OptionError(f'its name ends in "{out.suffix}".', str(out), remedy)
+            raise unwritable(out, self.task.forms)
         raws, where = self.task.gather(inputs, self.facts)
         return self.task.write(zip(raws, self._streamed(raws, where, report), strict=True), out)
 

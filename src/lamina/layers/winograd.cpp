@@ -152,110 +152,103 @@ template <class Number> inline void store_points(Number *to, int64_t plane, cons
         for (int k = 0; k < LINE<Number>; k++) store(to + point * plane + k * LANES, out[k][point]);
 }
 
-// Pixels (n, h, w, c) to points (36, n th tw, c), from squares of SIDE pixels that begin EDGE before their tile.
-template <class Number, Transform transform, int SIDE, int EDGE>
-void spread(const Number *rows, Shape shape, Number *points, int threads) {
+// Calls with the image, the tile and the first of the channels that are done together.
+template <class Number, class Call> inline void each_tile(Shape shape, int threads, Call call) {
 #pragma omp parallel for num_threads(threads) collapse(2) schedule(static)
     for (int64_t n = 0; n < shape.images; n++)
         for (int64_t y = 0; y < shape.down(); y++)
             for (int64_t x = 0; x < shape.across(); x++)
-                for (int64_t c = 0; c < shape.channels; c += LINE<Number> * LANES) {
-                    Vector out[LINE<Number>][36];
-                    for (int k = 0; k < LINE<Number>; k++) {
-                        Vector in[SIDE * SIDE];
-                        for (int i = 0; i < SIDE; i++)
-                            for (int j = 0; j < SIDE; j++) {
-                                int64_t row = 4 * y + i - EDGE, column = 4 * x + j - EDGE;
-                                bool inside = row >= 0 && row < shape.height && column >= 0 && column < shape.width;
-                                in[i * SIDE + j] =
-                                    inside ? load(rows + shape.pixel(n, row, column) + c + k * LANES) : Vector{};
-                            }
-                        both_sides<transform, SIDE, 6>(in, out[k]);
-                    }
-                    store_points(points + shape.tile(n, y, x) + c, shape.plane(), out);
+                for (int64_t c = 0; c < shape.channels; c += LINE<Number> * LANES)
+                    call(n, y, x, c);
+}
+
+// Pixels (n, h, w, c) to points (36, n th tw, c), from squares of SIDE pixels that begin EDGE before their tile.
+template <class Number, Transform transform, int SIDE, int EDGE>
+void spread(const Number *rows, Shape shape, Number *points, int threads) {
+    each_tile<Number>(shape, threads, [&](int64_t n, int64_t y, int64_t x, int64_t c) {
+        Vector out[LINE<Number>][36];
+        for (int k = 0; k < LINE<Number>; k++) {
+            Vector in[SIDE * SIDE];
+            for (int i = 0; i < SIDE; i++)
+                for (int j = 0; j < SIDE; j++) {
+                    int64_t row = 4 * y + i - EDGE, column = 4 * x + j - EDGE;
+                    bool inside = row >= 0 && row < shape.height && column >= 0 && column < shape.width;
+                    in[i * SIDE + j] = inside ? load(rows + shape.pixel(n, row, column) + c + k * LANES) : Vector{};
                 }
+            both_sides<transform, SIDE, 6>(in, out[k]);
+        }
+        store_points(points + shape.tile(n, y, x) + c, shape.plane(), out);
+    });
 }
 
 // Points (36, n th tw, c) to the outputs of their tiles, as pixels (n, h, w, c).
 template <class Number> void collect(const Number *points, Shape shape, Number *rows, int threads) {
-#pragma omp parallel for num_threads(threads) collapse(2) schedule(static)
-    for (int64_t n = 0; n < shape.images; n++)
-        for (int64_t y = 0; y < shape.down(); y++)
-            for (int64_t x = 0; x < shape.across(); x++)
-                for (int64_t c = 0; c < shape.channels; c += LINE<Number> * LANES) {
-                    Vector in[LINE<Number>][36];
-                    load_points(points + shape.tile(n, y, x) + c, shape.plane(), in);
-                    for (int k = 0; k < LINE<Number>; k++) {
-                        Vector out[16];
-                        both_sides<points_to_outputs, 6, 4>(in[k], out);
-                        for (int i = 0; i < 4 && 4 * y + i < shape.height; i++)
-                            for (int j = 0; j < 4 && 4 * x + j < shape.width; j++)
-                                store(rows + shape.pixel(n, 4 * y + i, 4 * x + j) + c + k * LANES, out[i * 4 + j]);
-                    }
-                }
+    each_tile<Number>(shape, threads, [&](int64_t n, int64_t y, int64_t x, int64_t c) {
+        Vector in[LINE<Number>][36];
+        load_points(points + shape.tile(n, y, x) + c, shape.plane(), in);
+        for (int k = 0; k < LINE<Number>; k++) {
+            Vector out[16];
+            both_sides<points_to_outputs, 6, 4>(in[k], out);
+            for (int i = 0; i < 4 && 4 * y + i < shape.height; i++)
+                for (int j = 0; j < 4 && 4 * x + j < shape.width; j++)
+                    store(rows + shape.pixel(n, 4 * y + i, 4 * x + j) + c + k * LANES, out[i * 4 + j]);
+        }
+    });
 }
 
 // Points (36, n th tw, c) to the largest output, as it is rounded, of each window of 2x2 in their tiles, (n, h / 2, w / 2, c)
 // with halves counted as whole ones; and its place in the window, 0 to 3. Of equal ones the first; of a NaN, that.
 template <class Number> void pool(const Number *points, Shape shape, uint8_t *places, Number *rows, int threads) {
     Shape pooled = shape.pooled();
-#pragma omp parallel for num_threads(threads) collapse(2) schedule(static)
-    for (int64_t n = 0; n < shape.images; n++)
-        for (int64_t y = 0; y < shape.down(); y++)
-            for (int64_t x = 0; x < shape.across(); x++)
-                for (int64_t c = 0; c < shape.channels; c += LINE<Number> * LANES) {
-                    Vector in[LINE<Number>][36];
-                    load_points(points + shape.tile(n, y, x) + c, shape.plane(), in);
-                    for (int k = 0; k < LINE<Number>; k++) {
-                        Vector out[16];
-                        both_sides<points_to_outputs, 6, 4>(in[k], out);
-                        for (int i = 0; i < 4 && 4 * y + i < shape.height; i += 2)
-                            for (int j = 0; j < 4 && 4 * x + j < shape.width; j += 2) {
-                                Vector most = rounded<Number>(out[i * 4 + j]);
-                                Words at{};
-                                for (uint32_t place = 1; place < 4; place++) {
-                                    int64_t row = i + place / 2, column = j + place % 2;
-                                    if (4 * y + row >= shape.height || 4 * x + column >= shape.width) continue;
-                                    Vector other = rounded<Number>(out[row * 4 + column]);
-                                    auto more = (other > most) | (other != other);
-                                    most = more ? other : most;
-                                    at = more ? Words{} + place : at;
-                                }
-                                int64_t to = pooled.pixel(n, 2 * y + i / 2, 2 * x + j / 2) + c + k * LANES;
-                                Bytes bytes = __builtin_convertvector(at, Bytes);
-                                store(rows + to, most);
-                                memcpy(places + to, &bytes, sizeof bytes);
-                            }
+    each_tile<Number>(shape, threads, [&](int64_t n, int64_t y, int64_t x, int64_t c) {
+        Vector in[LINE<Number>][36];
+        load_points(points + shape.tile(n, y, x) + c, shape.plane(), in);
+        for (int k = 0; k < LINE<Number>; k++) {
+            Vector out[16];
+            both_sides<points_to_outputs, 6, 4>(in[k], out);
+            for (int i = 0; i < 4 && 4 * y + i < shape.height; i += 2)
+                for (int j = 0; j < 4 && 4 * x + j < shape.width; j += 2) {
+                    Vector most = rounded<Number>(out[i * 4 + j]);
+                    Words at{};
+                    for (uint32_t place = 1; place < 4; place++) {
+                        int64_t row = i + place / 2, column = j + place % 2;
+                        if (4 * y + row >= shape.height || 4 * x + column >= shape.width) continue;
+                        Vector other = rounded<Number>(out[row * 4 + column]);
+                        auto more = (other > most) | (other != other);
+                        most = more ? other : most;
+                        at = more ? Words{} + place : at;
                     }
+                    int64_t to = pooled.pixel(n, 2 * y + i / 2, 2 * x + j / 2) + c + k * LANES;
+                    Bytes bytes = __builtin_convertvector(at, Bytes);
+                    store(rows + to, most);
+                    memcpy(places + to, &bytes, sizeof bytes);
                 }
+        }
+    });
 }
 
 // The pooled (n, h / 2, w / 2, c) put back into their places, all others zero, to points (36, n th tw, c).
 template <class Number>
 void spread_pooled(const Number *rows, const uint8_t *places, Shape shape, Number *points, int threads) {
     Shape pooled = shape.pooled();
-#pragma omp parallel for num_threads(threads) collapse(2) schedule(static)
-    for (int64_t n = 0; n < shape.images; n++)
-        for (int64_t y = 0; y < shape.down(); y++)
-            for (int64_t x = 0; x < shape.across(); x++)
-                for (int64_t c = 0; c < shape.channels; c += LINE<Number> * LANES) {
-                    Vector out[LINE<Number>][36];
-                    for (int k = 0; k < LINE<Number>; k++) {
-                        Vector in[16] = {};
-                        for (int i = 0; i < 4 && 4 * y + i < shape.height; i += 2)
-                            for (int j = 0; j < 4 && 4 * x + j < shape.width; j += 2) {
-                                int64_t from = pooled.pixel(n, 2 * y + i / 2, 2 * x + j / 2) + c + k * LANES;
-                                Vector value = load(rows + from);
-                                Bytes bytes;
-                                memcpy(&bytes, places + from, sizeof bytes);
-                                Words at = __builtin_convertvector(bytes, Words);
-                                for (uint32_t place = 0; place < 4; place++)
-                                    in[(i + place / 2) * 4 + j + place % 2] = at == place ? value : Vector{};
-                            }
-                        both_sides<outputs_to_points, 4, 6>(in, out[k]);
-                    }
-                    store_points(points + shape.tile(n, y, x) + c, shape.plane(), out);
+    each_tile<Number>(shape, threads, [&](int64_t n, int64_t y, int64_t x, int64_t c) {
+        Vector out[LINE<Number>][36];
+        for (int k = 0; k < LINE<Number>; k++) {
+            Vector in[16] = {};
+            for (int i = 0; i < 4 && 4 * y + i < shape.height; i += 2)
+                for (int j = 0; j < 4 && 4 * x + j < shape.width; j += 2) {
+                    int64_t from = pooled.pixel(n, 2 * y + i / 2, 2 * x + j / 2) + c + k * LANES;
+                    Vector value = load(rows + from);
+                    Bytes bytes;
+                    memcpy(&bytes, places + from, sizeof bytes);
+                    Words at = __builtin_convertvector(bytes, Words);
+                    for (uint32_t place = 0; place < 4; place++)
+                        in[(i + place / 2) * 4 + j + place % 2] = at == place ? value : Vector{};
                 }
+            both_sides<outputs_to_points, 4, 6>(in, out[k]);
+        }
+        store_points(points + shape.tile(n, y, x) + c, shape.plane(), out);
+    });
 }
 
 // Points (36, n th tw, c) to the pixels (n, h, w, c) that went into them; where squares overlap they are added. Of the lines of
