@@ -142,7 +142,7 @@ def table(contest: Contest, result: Result) -> Iterator[str]:
         cells = [entrant, *(middle(result, entrant, measure) for measure in contest.measures)]
         if ratio:
             each = [] if entrant == subject else ratios(contest, result, entrant, main)
-            least = any(math.isinf(figure(one[entrant], main)) for one in result["rounds"])
+            least = unreached(result, entrant, main)
             cells += ["at least " * bool(least and each) + spread(each), *judged(contest, entrant, each, least)]
         else:
             values = [figure(one[entrant], main) for one in result["rounds"]]
@@ -220,8 +220,14 @@ def written(value: float) -> str:
     return "∞" if math.isinf(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def bars(results: dict[str, Result]) -> list[tuple[str, str, list[float]]]:
-    """(benchmark, peer, ratios) of the first measure, where there are finite ones."""
+def unreached(result: Result, entrant: str, measure: Measure) -> bool:
+    """Whether an entrant did not reach a target in some round: then its ratios are the least that they can be."""
+    return any(math.isinf(figure(one[entrant], measure)) for one in result["rounds"])
+
+
+def bars(results: dict[str, Result]) -> list[tuple[str, str, str, list[float]]]:
+    """(benchmark, peer, "≥" where ratios are the least that they can be, ratios) of the first measure, where there are finite
+    ones."""
     found = []
     for contest in CONTESTS:
         for other in contest.entrants[1:] if contest.peers and contest.name in results else ():
@@ -231,7 +237,8 @@ def bars(results: dict[str, Result]) -> list[tuple[str, str, list[float]]]:
                 if 0 < ratio < math.inf
             ]
             if each:
-                found.append((contest.title, other, each))
+                least = unreached(results[contest.name], other, contest.measures[0])
+                found.append((contest.title, other, "≥ " * least, each))
     return found
 
 
@@ -241,8 +248,8 @@ def picture(results: dict[str, Result]) -> str:
     if not rows:
         return ""
     left, width, step = 330, 420, 24
-    most = max(2.0, *(max(each) for _, _, each in rows))
-    least = min(0.5, *(min(each) for _, _, each in rows))
+    most = max(2.0, *(max(each) for *_, each in rows))
+    least = min(0.5, *(min(each) for *_, each in rows))
 
     def x(ratio: float) -> float:
         return left + width * math.log(ratio / least) / math.log(most / least)
@@ -258,14 +265,14 @@ def picture(results: dict[str, Result]) -> str:
             colour = "#444" if tick == 1 else "#ddd"
             drawn.append(f'<path d="M{x(tick):.1f} 8V{height - step}" stroke="{colour}"/>')
             drawn.append(f'<text x="{x(tick):.1f}" y="{height - 8}" text-anchor="middle" fill="#444">{tick:g}×</text>')
-    for number, (title, other, each) in enumerate(rows):
+    for number, (title, other, bound, each) in enumerate(rows):
         y, typical = step * (number + 1), statistics.median(each)
         fill = "#0b6e4f" if typical >= 1 else "#b3471d"
         drawn += [
             f'<text x="{left - 12}" y="{y + 4}" text-anchor="end" fill="#222">{escape(title)}: {escape(other)}</text>',
             f'<path d="M{x(min(each)):.1f} {y}H{x(max(each)):.1f}" stroke="{fill}" stroke-width="3"/>',
             f'<circle cx="{x(typical):.1f}" cy="{y}" r="5" fill="{fill}"/>',
-            f'<text x="{x(max(each)) + 10:.1f}" y="{y + 4}" fill="{fill}">{written(typical)}</text>',
+            f'<text x="{x(max(each)) + 10:.1f}" y="{y + 4}" fill="{fill}">{bound}{written(typical)}</text>',
         ]
     return "\n".join([*drawn, "</svg>"]) + "\n"
 

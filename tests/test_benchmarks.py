@@ -86,6 +86,16 @@ def test_a_target_that_was_not_reached_is_not_a_time(page: ModuleType) -> None:
     assert page.judged(contest, "fastai", [9.0] * 3, least=True) == ["≥ 5", "Lamina is ahead; aim met"]
     assert page.judged(contest, "fastai", [4.9] * 3, least=True) == ["≥ 5", "Lamina is ahead; aim not decided"]
     assert page.judged(contest, "fastai", [4.9] * 3) == ["≥ 5", "Lamina is ahead; aim missed"]
+    assert [(bound, each) for *_, bound, each in page.bars({"fashion": {"rounds": rounds}})] == [
+        ("≥ ", [9.0] * 3), ("", [0.5] * 3),
+    ]  # fmt: skip
+
+
+def test_names_in_the_picture_are_not_cut_off(page: ModuleType) -> None:
+    labels = [
+        f"{contest.title}: {other}" for contest in page.CONTESTS if contest.peers for other in contest.entrants[1:]
+    ]
+    assert max(map(len, labels)) <= 48  # as much as the left margin holds
 
 
 def test_the_page_is_what_the_results_say(page: ModuleType, tmp_path: Path) -> None:
