@@ -245,11 +245,10 @@ def test_convolutions_by_tiles_are_compiled_where_that_works(compiles: bool, mon
                 nn.Linear(64 * 16, 1),
             )  # fmt: skip
 
-    candidates = choose(Wide(), {"threads": 1, "precision": "float32", "micro_batches": 1}).candidates
+    asked = {"threads": 1, "precision": "float32", "micro_batches": 1, "layout": "channels-last"}
+    candidates = choose(Wide(), asked).candidates
     assert all(candidate.agrees for candidate in candidates)
-    ways = [
-        candidate.execution.convolutions for candidate in candidates if candidate.execution.layout == "channels-last"
-    ]
+    ways = [candidate.execution.convolutions for candidate in candidates]
     assert ways == ["direct", "winograd-compiled" if compiles else "winograd"]
     assert f"{'compiled ' * compiles}Winograd convolutions" in candidates[-1].to_json()["candidate"]
 
@@ -397,3 +396,18 @@ def test_the_steps_of_all_players_are_measured() -> None:
 
     measuring.choose(Network(), two, BATCH, Execution(), {"threads": 1}, 100.0)
     assert taken.count("first") == taken.count("second") > 1
+
+
+def test_an_accelerator_is_measured_on_whole_batches_once_it_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+
+    def step(attempt: candidate.Attempt, batch: Batch) -> None:
+        attempt.seconds.append(0.1 if steps else 5.0)
+        steps.append(len(batch))
+
+    monkeypatch.setattr(candidate.Attempt, "_step", step)
+    assert measuring._Contest(Network(), losses, BATCH, Execution("cuda")).step_seconds() == 0.1
+    assert steps == [64, 64]
+    steps.clear()
+    assert measuring._Contest(Network(), losses, BATCH, Execution()).step_seconds() == 5.0 * 8
+    assert steps == [8]
