@@ -18,6 +18,8 @@ from lamina.data.data import Source
 from lamina.errors import DataError, OptionError
 from lamina.layers import differentiable
 from lamina.layers.players import as_pixels, judged, signed
+from lamina.layers.shapes import Canvas
+from lamina.networks import gan
 from lamina.sampling import Sampling
 from lamina.tasks.image_classification import ImageClassification
 from lamina.tasks.image_generation import ImageGeneration
@@ -336,3 +338,16 @@ def test_classes_keep_their_numbers_where_features_are_in_bfloat16() -> None:
 
     seen = judged(Judge(), torch.tensor([299, 3]), torch.tensor([257, 5]), torch.tensor([259, 7]))
     assert seen[:, -3:].tolist() == [[299, 259, 257], [3, 7, 5]]
+
+
+@pytest.mark.parametrize("side", [28, 60, 100])
+def test_the_discriminator_averages_two_by_two_cells_on_grids_of_any_side(side: int) -> None:
+    network = gan.Discriminator(Canvas(1, side, 0), gan.SIZES["tiny"], 0.0)
+    picture = torch.randn(2, 1, side, side, requires_grad=True)
+    seen: list[tuple[int, ...]] = []
+    for stage in network.stages:
+        stage.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape[-2:]))
+    (slope,) = torch.autograd.grad(network.features(picture).sum(), picture, create_graph=True)
+    slope.square().sum().backward()  # as the penalties do
+    assert seen == [(grid, grid) for grid in network.grids]
+    assert bool(picture.grad.isfinite().all())

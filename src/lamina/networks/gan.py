@@ -122,7 +122,8 @@ class Discriminator(nn.Module):
         grid = self.into(functional.pixel_unshuffle(image, self.cell))
         for place, stage in enumerate(self.stages):
             if place:
-                grid = functional.adaptive_avg_pool2d(self.widen[place - 1](grid), self.grids[place])
+                # Two by two, fewer at an odd edge: adaptive pooling is not to the bit on CUDA, and lacks such on Apple's GPU.
+                grid = functional.avg_pool2d(self.widen[place - 1](grid), 2, ceil_mode=True, count_include_pad=False)
             grid = stage(grid)
         joined = self.join(functional.leaky_relu(grid, SLOPE).flatten(1))
         found: Tensor = self.dropout(functional.leaky_relu(joined, SLOPE))
