@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import nn
@@ -103,3 +105,29 @@ def test_muon_takes_the_same_step_whatever_the_layout_and_the_company() -> None:
                 parameter.grad = gradient.clone().to(memory_format=torch.channels_last)
             optimizer.step()
     assert torch.allclose(alone.weight, together[1].weight, atol=1e-6)
+
+
+def test_muon_takes_the_step_of_adamw_for_vectors_and_the_head() -> None:
+    torch.manual_seed(0)
+    mine = nn.Sequential()
+    mine.add_module("norm", nn.LayerNorm(6))
+    mine.add_module("head", nn.Linear(6, 3))
+    theirs = deepcopy(mine)
+    optimizer = build(mine, Plan(optimizer="muon", lr=0.1, weight_decay=0.3))
+    groups = [
+        {"params": [theirs.head.weight], "weight_decay": 0.3},
+        {"params": [theirs.norm.weight, theirs.norm.bias, theirs.head.bias], "weight_decay": 0.0},
+    ]
+    others = torch.optim.AdamW(groups, lr=0.1, betas=(0.9, 0.95))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    for step in range(5):
+        for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+            one.grad = (
+                torch.randn_like(one) if step != 1 or one.ndim > 1 else None
+            )  # so not all have as many steps behind them
+            other.grad = one.grad
+        optimizer.step()
+        others.step()
+    for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

@@ -23,7 +23,7 @@ def descend(state: State, task: Task, batch: Batch, lr: float, measured: bool) -
     """
     stepped: dict[str, Tensor | None] = {}
     while True:
-        kept = [buffer.clone() for buffer in state.buffers]
+        kept = _copies(state.buffers)
         try:
             norm = attempt(state, task, batch, lr, measured, stepped)
             if state.inspected is not None:
@@ -75,6 +75,14 @@ def attempt(
             state.told = torch.cat(told) if len(told) == len(found) else None
             state.carried |= {name: torch.cat([loss.carried[name] for loss in found]) for name in found[0].carried}
             account.lap("optimizer")
+
+
+def _copies(tensors: list[Tensor]) -> list[Tensor]:
+    """Copies of tensors, made at once: one by one an accelerator would take longer to start than to make them."""
+    copies = [torch.empty_like(tensor) for tensor in tensors]
+    if copies:
+        torch._foreach_copy_(copies, tensors)
+    return copies
 
 
 def _weight(loss: Loss, scale: float, whole: bool) -> Tensor:

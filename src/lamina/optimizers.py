@@ -100,19 +100,18 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            moved = [(weight, weight.grad) for weight in group["params"] if weight.grad is not None]
+            weights = [weight for weight, _ in moved]
+            if weights and group["weight_decay"]:
+                torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            if weights and group["step"] == "adamw":
+                self._adam(weights, [gradient for _, gradient in moved], group["lr"])
+                continue
             alike: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    weight.mul_(1 - group["lr"] * group["weight_decay"])
-                    if group["step"] == "adamw":
-                        self._adam(weight, weight.grad, group["lr"])
-                    else:
-                        lying, ahead = self._ahead(weight, weight.grad, group["momentum"])
-                        alike.setdefault(ahead.shape, []).append((lying, ahead))
-            for (
-                shape,
-                pairs,
-            ) in alike.items():  # of one shape at once: such small products cost more to start than to compute
+            for weight, gradient in moved:
+                lying, ahead = self._ahead(weight, gradient, group["momentum"])
+                alike.setdefault(ahead.shape, []).append((lying, ahead))
+            for shape, pairs in alike.items():  # at once: such small products cost more to start than to compute
                 directions = orthogonalised(torch.stack([ahead for _, ahead in pairs]))
                 for (weight, _), direction in zip(pairs, directions, strict=True):
                     self._move(weight, direction.view_as(weight), group["lr"], max(shape), group["step"] == "turn")
@@ -135,17 +134,24 @@ class Muon(Optimizer):
         else:
             weight.sub_(direction, alpha=lr * 0.2 * longest**0.5)  # 0.2: root mean square of a typical AdamW step
 
-    def _adam(self, weight: Tensor, gradient: Tensor, lr: float, first: float = 0.9, second: float = 0.95) -> None:
-        state = self.state[weight]
-        if not state:
-            state["average"], state["square"] = torch.zeros_like(weight), torch.zeros_like(weight)
-            state["steps"] = torch.zeros(())
-        state["steps"] += 1
-        state["average"].lerp_(gradient, 1 - first)
-        state["square"].lerp_(gradient.square(), 1 - second)
-        steps = float(state["steps"])
-        average, square = state["average"] / (1 - first**steps), state["square"] / (1 - second**steps)
-        weight.addcdiv_(average, square.sqrt_().add_(1e-8), value=-lr)
+    def _adam(
+        self, weights: list[Tensor], gradients: list[Tensor], lr: float, first: float = 0.9, second: float = 0.95
+    ) -> None:
+        """AdamW's step, for all at once: an accelerator takes longer to start small operations than to do them."""
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight] = {
+                    "average": torch.zeros_like(weight), "square": torch.zeros_like(weight), "steps": torch.zeros(())
+                }  # fmt: skip
+            self.state[weight]["steps"] += 1
+        averages, squares = ([self.state[weight][name] for weight in weights] for name in ("average", "square"))
+        steps = [float(self.state[weight]["steps"]) for weight in weights]
+        torch._foreach_lerp_(averages, gradients, 1 - first)
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - second)
+        below = torch._foreach_div(squares, [1 - second**step for step in steps])
+        torch._foreach_sqrt_(below)
+        torch._foreach_add_(below, 1e-8)
+        torch._foreach_addcdiv_(weights, torch._foreach_div(averages, [1 - first**step for step in steps]), below, -lr)
 
 
 def orthogonalised(matrices: Tensor, steps: int = 5) -> Tensor:

@@ -262,11 +262,12 @@ def _is_finite(tensor: Tensor) -> bool:
 def average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
     """Move averaged weights towards the network's by the share 1 - ``decay`` (Polyak & Juditsky 1992); counters are copied."""
     past, present = ([*module.parameters(), *module.buffers()] for module in (averaged, network))
-    floats = [index for index, tensor in enumerate(present) if tensor.is_floating_point()]
+    pairs = list(zip(past, present, strict=True))
+    floats, counters = ([pair for pair in pairs if pair[1].is_floating_point() == wanted] for wanted in (True, False))
     with torch.no_grad():
-        torch._foreach_lerp_([past[index] for index in floats], [present[index] for index in floats], 1 - decay)
-        for index in set(range(len(present))).difference(floats):
-            past[index].copy_(present[index])
+        torch._foreach_lerp_([old for old, _ in floats], [new for _, new in floats], 1 - decay)
+        if counters:
+            torch._foreach_copy_([old for old, _ in counters], [new for _, new in counters])
 
 
 def seed_everywhere(seed: int, device: torch.device) -> None:
