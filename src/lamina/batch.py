@@ -53,6 +53,12 @@ class Batch:
         return Batch(inputs, targets, carried)
 
 
+def beside(tensor: Tensor, other: Tensor) -> Tensor:
+    """A tensor on the device of another; CUDA takes it while it computes."""
+    pinned = tensor.pin_memory() if other.is_cuda and not tensor.is_cuda else tensor
+    return pinned.to(other.device, non_blocking=other.is_cuda)
+
+
 @dataclass(frozen=True)
 class Loss:
     """A loss is a sum and a count, never a mean: so the gradient does not depend on how a batch was cut up."""

@@ -55,3 +55,10 @@ def test_no_examples_are_an_empty_batch() -> None:
 def test_an_encoder_gives_objects_however_long_they_are(arrays: list[np.ndarray]) -> None:
     column = ragged(arrays)
     assert (column.dtype, column.shape) == (object, (len(arrays),))
+
+
+def test_on_a_device_only_values_lie_there_so_that_lengths_are_known_without_waiting() -> None:
+    column = Ragged.of(ragged([np.ones((length, 2)) for length in (3, 1, 5)])).to(torch.device("meta"))
+    assert (column.values.device.type, column.offsets.device.type) == ("meta", "cpu")
+    padded, lengths = column.gather(torch.tensor([0, 1]))  # reading a number of "meta" would raise
+    assert (tuple(padded.shape), padded.device.type, lengths.device.type) == ((2, 3, 2), "meta", "meta")

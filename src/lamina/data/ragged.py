@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lamina.batch import beside
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -16,7 +18,8 @@ class Ragged:
     """(values of all examples and a margin, ...): behind the last come as many more as the longest example has, so that
     a window of any example's length can be laid at each example's beginning."""
     offsets: Tensor
-    """(examples + 1,) int64: example i has the values from offsets[i] up to offsets[i + 1]."""
+    """(examples + 1,) int64: example i has the values from offsets[i] up to offsets[i + 1]. On the CPU wherever the values are:
+    how long a batch's examples are is asked before each, and an accelerator would have to be waited for."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -42,16 +45,15 @@ class Ragged:
         """The examples at ``rows``, padded with zeros at their ends.
 
         Returns:
-            (rows, longest of them, ...) values, and (rows,) lengths.
+            (rows, longest of them, ...) values, and (rows,) lengths, where the values are.
         """
-        begins, longest = self.offsets[rows], self.longest(rows)
-        lengths = self.offsets[rows + 1] - begins
-        values = self.values
+        begins, longest, values = self.offsets[rows], self.longest(rows), self.values
+        lengths = beside(self.offsets[rows + 1] - begins, values)
         windows = values.as_strided(
             (len(values) - longest + 1, longest, *values.shape[1:]), (values.stride(0), *values.stride())
         )  # overlap, and are copied only where they are chosen
-        outside = torch.arange(longest, device=rows.device) >= lengths[:, None]  # (rows, longest)
-        padded = windows.index_select(0, begins)
+        outside = torch.arange(longest, device=values.device) >= lengths[:, None]  # (rows, longest)
+        padded = windows.index_select(0, beside(begins, values))
         return padded.masked_fill_(outside.view(*outside.shape, *[1] * (values.ndim - 1)), 0), lengths
 
     def longest(self, rows: Tensor) -> int:
@@ -59,8 +61,8 @@ class Ragged:
         return int((self.offsets[rows + 1] - self.offsets[rows]).max()) if len(rows) else 0
 
     def to(self, device: torch.device) -> "Ragged":
-        """The same on ``device``."""
-        return Ragged(self.values.to(device), self.offsets.to(device))
+        """The same with the values on ``device``."""
+        return Ragged(self.values.to(device), self.offsets)
 
 
 def joined(tensors: Sequence[Tensor]) -> Tensor:

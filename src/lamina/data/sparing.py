@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamina.batch import Batch, Tensors
+from lamina.batch import Batch, Tensors, beside
 from lamina.data.feed import Feed, Shuffled
 
 LAST = 0.875  # share of the budget after which none is spared, as published
@@ -49,7 +49,7 @@ class Sparing(Shuffled):
         targets = batch.targets | {"row": picked}
         if self._spares:
             own, showings = batch.targets.get("weight"), self._showings[picked]
-            targets["weight"] = 1 / showings if own is None else own / showings.to(own.device)
+            targets["weight"] = 1 / showings if own is None else own / beside(showings, own)
         return Batch(batch.inputs, targets)
 
     def plain(self, picked: Tensor) -> Batch:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lamina.batch import Batch, Tensors
+from lamina.batch import Batch, Tensors, beside
 from lamina.data import cache
 from lamina.data.building import CHUNK, FORMAT, build
 from lamina.data.building import Encode as Encode
@@ -148,18 +148,11 @@ def gathered(columns: Columns, rows: torch.Tensor) -> Tensors:
     """The rows of all columns; a ragged one comes as NAME, padded, and NAME_lengths."""
     tensors: Tensors = {}
     for name, column in columns.items():
-        at = _beside(rows, column.offsets if isinstance(column, Ragged) else column)
         if isinstance(column, Ragged):
-            tensors[name], tensors[f"{name}_lengths"] = column.gather(at)
+            tensors[name], tensors[f"{name}_lengths"] = column.gather(rows)
         else:
-            tensors[name] = column.index_select(0, at)
+            tensors[name] = column.index_select(0, beside(rows, column))
     return tensors
-
-
-def _beside(rows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """The rows where the values are; CUDA takes them while it computes."""
-    pinned = rows.pin_memory() if values.is_cuda and not rows.is_cuda else rows
-    return pinned.to(values.device, non_blocking=values.is_cuda)
 
 
 def by_length(columns: Columns, rows: torch.Tensor) -> torch.Tensor | None:

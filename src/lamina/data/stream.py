@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lamina.batch import Batch
+from lamina.batch import Batch, beside
 from lamina.data.feed import Feed
 from lamina.data.ragged import Ragged
 from lamina.layers.linear_cross_entropy import IGNORED as IGNORED
@@ -61,7 +61,7 @@ class Stream(Feed):
     def batch(self, picked: Tensor) -> Batch:
         """``tokens`` and the ``following`` ones, (windows, longest of them) int64; what lies beyond a window is ``IGNORED``."""
         longest = max(1, int(picked[:, 1].max()))
-        picked = picked.to(self.tokens.device)
+        picked = beside(picked, self.tokens)
         places = torch.arange(longest + 1, device=picked.device)
         places = (picked[:, :1] + places) % self.length  # (windows, longest + 1); the first token's is behind the last
         found = self.tokens[places.clamp(max=len(self.tokens) - 1)].long()

@@ -6,7 +6,7 @@ from torch import Tensor
 
 def areas(boxes: Tensor) -> Tensor:
     """(...,): width times height; 0 where a box has none."""
-    return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
+    return _filled(boxes[..., 2:] - boxes[..., :2])
 
 
 def overlaps(first: Tensor, second: Tensor) -> Tensor:
@@ -25,9 +25,15 @@ def generalised_overlaps(first: Tensor, second: Tensor) -> Tensor:
 def _measures(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Areas of the intersection, of the union, and of the smallest box around both."""
     corner, end = torch.maximum(first[..., :2], second[..., :2]), torch.minimum(first[..., 2:], second[..., 2:])
-    common = (end - corner).clamp(min=0).prod(-1)
+    common = _filled(end - corner)
     corner, end = torch.minimum(first[..., :2], second[..., :2]), torch.maximum(first[..., 2:], second[..., 2:])
-    return common, areas(first) + areas(second) - common, (end - corner).clamp(min=0).prod(-1)
+    return common, areas(first) + areas(second) - common, _filled(end - corner)
+
+
+def _filled(sides: Tensor) -> Tensor:
+    """(..., 2) widths and heights → (...,) areas; the derivative of a ``prod`` would ask an accelerator for zeros each time."""
+    across, down = sides.clamp(min=0).unbind(-1)
+    return across * down
 
 
 def select(boxes: Tensor, scores: Tensor, most: int, considered: int, lowest: float, overlap: float) -> Tensor:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lamina.batch import Tensors
-from lamina.layers.linear_cross_entropy import IGNORED, linear_cross_entropy
+from lamina.layers.linear_cross_entropy import HELD, IGNORED, linear_cross_entropy
 
-STRETCH = 256  # tokens that are scored at a time
+STRETCH = 256  # tokens that are read, and on a CPU scored, at a time
 
 
 class ImageClassifier(nn.Module):
@@ -210,6 +210,8 @@ class LanguageModel(nn.Module):
         """
         lengths = before_lengths + tokens_lengths
         kinds = int(self.classes.max()) + 1
+        # Elsewhere each time would be waited for, so more are scored at a time.
+        many = STRETCH if tokens.device.type == "cpu" else max(STRETCH, HELD // len(self.bias))
         found = torch.zeros(4, len(tokens) * kinds, dtype=torch.float64)
         rows = torch.arange(len(tokens), device=tokens.device)  # those that have not ended
         carried: Tensors = self.backbone.start(len(tokens))
@@ -222,8 +224,8 @@ class LanguageModel(nn.Module):
             features, carried = self.backbone(read[:, :-1], **carried)
             asked = (place[1:] >= before_lengths[rows, None]) & (place[1:] < lengths[rows, None])
             row, column = asked.nonzero(as_tuple=True)
-            for start in range(0, len(row), STRETCH):
-                some = row[start : start + STRETCH], column[start : start + STRETCH]
+            for start in range(0, len(row), many):
+                some = row[start : start + many], column[start : start + many]
                 following = read[:, 1:][some].long()
                 logits = self.following(features[some]).float()
                 nats = functional.cross_entropy(logits, following, reduction="none")

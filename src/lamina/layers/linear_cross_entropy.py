@@ -90,7 +90,7 @@ def _gradients(
         kept = (asked != IGNORED).to(precise)  # the rows that count
         error = likelihood.exp_()  # (rows', vocabulary): the gradient of the nats by the logits is softmax - one-hot
         error.scatter_add_(1, asked.clamp_min(0)[:, None], -torch.ones_like(kept)[:, None])
-        if scale is not None or bool((asked == IGNORED).any()):
+        if scale is not None or kept.device.type != "cpu" or bool((asked == IGNORED).any()):  # to ask others is to wait
             error.mul_((kept if scale is None else kept * scale[some])[:, None])
         by_bias += error.sum(0)
         error = error.to(features.dtype)
