@@ -1,13 +1,17 @@
 """Execution: a copy of the weights in bfloat16, the layout of pictures, compilation."""
 
+import re
 from contextlib import suppress
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from lamina.batch import Batch, Loss
-from lamina.execution import Execution, default_device
+from lamina.data.store import Store
+from lamina.errors import OptionError
+from lamina.execution import Device, Execution, default_device, device_named
 from lamina.layers.heads import ImageClassifier
 from lamina.plan import Plan
 from lamina.state import State
@@ -92,6 +96,38 @@ def test_the_number_of_threads_comes_back_whatever_happens() -> None:
     assert torch.get_num_threads() == before
 
 
+@pytest.fixture
+def present(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The accelerator that is here, by its name."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: request.param == "cuda")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: request.param == "mps")
+
+
+@pytest.mark.parametrize(
+    ("present", "named", "found"),
+    [("cuda", "gpu", "cuda"), ("mps", "gpu", "mps"), ("mps", "mps", "mps"), ("cuda", "cpu", "cpu"), ("", "cpu", "cpu")],
+    indirect=["present"],
+)
+@pytest.mark.usefixtures("present")
+def test_a_device_is_found_by_its_name_or_as_the_gpu_that_is_here(named: str, found: str) -> None:
+    assert device_named(named) == found
+
+
+@pytest.mark.parametrize(
+    ("present", "named", "said"),
+    [
+        ("", "gpu", "there is no gpu here. Leave it out: cpu is taken."),
+        ("mps", "cuda", "there is no cuda here. Leave it out: mps is taken."),
+        ("cuda", "cude", 'there is no --device "cude". Did you mean "cuda"?'),
+    ],
+    indirect=["present"],
+)
+@pytest.mark.usefixtures("present")
+def test_a_device_that_is_not_here_is_refused(named: str, said: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(said)):
+        device_named(named)
+
+
 def test_a_way_to_run_whose_device_is_not_here_becomes_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = Execution("cuda", "bfloat16", "channels-first", threads=3, compiled=True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
@@ -99,3 +135,14 @@ def test_a_way_to_run_whose_device_is_not_here_becomes_a_plain_one(monkeypatch: 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert gone.here() == Execution(default_device())
     assert Execution("cpu", "bfloat16").here() == Execution("cpu", "bfloat16")
+
+
+@pytest.mark.parametrize(("kind", "free", "there"), [("cuda", 100, True), ("cuda", 10, False), ("mps", 100, False)])
+def test_data_lie_on_an_accelerator_with_plenty_of_room(
+    kind: Device, free: int, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 1000))
+    store = Store({"x": torch.zeros(5, dtype=torch.uint8)}, {}, np.arange(5), [])
+    assert Execution(kind).holds(store) == there
+    if not there:
+        assert Execution(kind).hold(store) is store

@@ -116,6 +116,8 @@ def test_one_example_that_does_not_fit_ends_in_words() -> None:
         "[enforce fail at alloc_cpu.cpp:72] data. DefaultCPUAllocator: not enough memory: you tried to allocate 4 bytes.",
         "MPS backend out of memory (MPS allocated: 8.61 GB, other allocations: 288.00 KB, max allowed: 9.07 GB).",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+        "Unable to find a valid cuDNN algorithm to run convolution",
     ],
 )
 def test_every_device_says_in_its_own_words_that_memory_ran_out(said: str) -> None:

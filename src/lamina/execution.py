@@ -4,7 +4,7 @@ import logging
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from lamina import native
 from lamina.batch import Batch
 from lamina.data.store import Store
+from lamina.errors import OptionError, unknown
 from lamina.layers.convolution import Convolutions, train_by_tiles, train_directly
 from lamina.memory import keep_freed_memory
 
 Device = Literal["cpu", "cuda", "mps"]
 Precision = Literal["float32", "bfloat16", "bfloat16-weights", "float16"]
 Layout = Literal["channels-last", "channels-first"]
+ACCELERATORS: tuple[Device, ...] = ("cuda", "mps")
 
 HELD = 0.25  # share of the accelerator's free memory that a data set may take to lie there whole
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)  # always in float32
@@ -86,11 +88,13 @@ class Execution:
             network.compile()
         return network.to(memory_format=order)
 
+    def holds(self, store: Store) -> bool:
+        """Whether the store lies on the device in training: where that is an accelerator with plenty of room."""
+        return self.kind == "cuda" and store.bytes <= HELD * torch.cuda.mem_get_info(self.device)[0]
+
     def hold(self, store: Store) -> Store:
-        """The store on the device, where it is an accelerator with plenty of room; otherwise as it is."""
-        if self.kind != "cuda" or store.bytes > HELD * torch.cuda.mem_get_info(self.device)[0]:
-            return store
-        return store.to(self.device)
+        """The store where it lies in training."""
+        return store.to(self.device) if self.holds(store) else store
 
     def move(self, batch: Batch) -> Batch:
         """Put a batch onto the device."""
@@ -146,6 +150,21 @@ def available(kind: Device) -> bool:
     return kind == "cpu" or torch.backends.mps.is_available()
 
 
+def device_named(name: str) -> Device:
+    """The device that is meant: cpu, cuda or mps, or by ``gpu`` whichever accelerator is here.
+
+    Raises:
+        OptionError: it is no such name, or not here.
+    """
+    if name not in (names := ("cpu", "gpu", *ACCELERATORS)):
+        raise unknown("--device", name, names)
+    meant = ACCELERATORS if name == "gpu" else (cast(Device, name),)
+    for kind in meant:
+        if available(kind):
+            return kind
+    raise OptionError(f"there is no {name} here.", "--device", f"Leave it out: {default_device()} is taken.")
+
+
 def default_device() -> Device:
     """The accelerator where there is one."""
-    return next((kind for kind in ("cuda", "mps") if available(kind)), "cpu")
+    return next((kind for kind in ACCELERATORS if available(kind)), "cpu")

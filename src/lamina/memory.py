@@ -15,8 +15,12 @@ from lamina.errors import TrainingError
 Result = TypeVar("Result")
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of mallopt(3)
-_SIGNS = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
-"""Of the CPU, on Windows and elsewhere; of Apple's GPU; of CUDA's libraries."""
+_SIGNS = (
+    "can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED",
+    "unable to find an engine to execute", "Unable to find a valid cuDNN algorithm",
+)  # fmt: skip
+"""Of the CPU, on Windows and elsewhere; of Apple's GPU; of CUDA's libraries. The last two are cuDNN's, which tries one way
+after the other to compute a convolution, and does not say that each lacked memory."""
 _KEPT = 2**31 - 1  # bytes that stay with the process rather than going back to the system
 _MOST = 2**25  # bytes up to which the C library lets a block be kept before its version 2.35
 
@@ -88,6 +92,12 @@ def halved(size: int) -> int:
             "a single example does not fit into memory.", "", "Choose a smaller network (--size) or smaller examples."
         )
     return -(-size // 2)
+
+
+def count_anew(device: torch.device) -> None:
+    """Let ``peak`` forget what was held before, where that can be done: on CUDA."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak(device: torch.device) -> int:

@@ -39,7 +39,9 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the task; repeatable.")
 ]
 
-Device = Annotated[Literal["cpu", "cuda", "mps"] | None, typer.Option(help="The accelerator, if any, otherwise.")]
+Device = Annotated[
+    Literal["cpu", "gpu", "cuda", "mps"] | None, typer.Option(help="The accelerator, if any, otherwise.")
+]
 Precision = Annotated[
     Literal["float32", "bfloat16", "bfloat16-weights", "float16"] | None, typer.Option(help="Measured otherwise.")
 ]

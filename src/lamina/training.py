@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,11 +23,11 @@ from lamina.data.sparing import sparing
 from lamina.data.split import SHARE
 from lamina.errors import OptionError, RunError, TrainingError, unknown
 from lamina.evaluation import evaluate
-from lamina.execution import Device, Execution, Precision, available, default_device
+from lamina.execution import Device, Execution, Precision, default_device, device_named
 from lamina.findings import Finding
 from lamina.interrupt import Interrupt, InterruptError
 from lamina.loop import Split, loop
-from lamina.memory import peak
+from lamina.memory import count_anew, peak
 from lamina.model import Model, adopt
 from lamina.monitor.monitor import History, Monitor
 from lamina.origin import origin
@@ -64,7 +64,7 @@ def train(
     plan: dict[str, Any] | None = None,
     valid_share: float = SHARE,
     test_share: float = SHARE,
-    device: Device | None = None,
+    device: Device | Literal["gpu"] | None = None,
     precision: Precision | None = None,
     threads: int | None = None,
     execution: dict[str, Any] | None = None,
@@ -94,7 +94,7 @@ def train(
         plan: other fields of the Plan that shall differ from what the network's family advises.
         valid_share: of the data, where they come without a validation part.
         test_share: of the data, where they come without a test part.
-        device: cpu, cuda or mps; the accelerator where there is one.
+        device: cpu, cuda or mps, or gpu for either of the two; the accelerator where there is one.
         precision: float32, bfloat16, bfloat16-weights or float16; measured when not given.
         threads: of the CPU; measured when not given.
         execution: other fields of the Execution that shall not be measured: ``layout``, ``convolutions``,
@@ -113,8 +113,7 @@ def train(
         TrainingError: training cannot go on; what was reached is in the run.
     """
     began, watch = time.monotonic(), watch or Quiet()
-    if device is not None and not available(device):
-        raise OptionError(f"there is no {device} here.", "--device", f"Leave it out: {default_device()} is taken.")
+    kind = default_device() if device is None else device_named(device)
     source = _source(data, target, group, time_column)
     chosen = recognise(source, task, options or {}, watch)
     own = network if isinstance(network, nn.Module) else None
@@ -133,7 +132,7 @@ def train(
         raise unknown(f"size of {name}", str(size), find.network(name).SIZES)
     recipe = Recipe(
         source, chosen, name, size or "", dropout, changed(Plan(), {"seed": asked["seed"]}),
-        Execution(device or default_device()), valid_share, test_share, accept=tuple(accept),
+        Execution(kind), valid_share, test_share, accept=tuple(accept),
         weights=None if weights is None else str(weights), fix=tuple(fix),
     )  # fmt: skip
     wishes = Wishes(asked, ways)
@@ -320,6 +319,7 @@ def drive(prepared: Prepared, watch: Watch) -> Finding | None:
     shares = frozenset(name for name, metric in metrics.items() if metric.share)
     records = loop(prepared.network, recipe.task, prepared.facts, store, split, recipe.plan, recipe.execution, run)
     monitor = None
+    count_anew(recipe.execution.device)
     with Interrupt() as interrupt, closing(records):
         for record in records:
             if monitor is None:  # only now: resuming cuts the log back to the checkpoint

@@ -70,7 +70,8 @@ def fly(recipe: Recipe, trial: Trial, examples_per_s: float | None, path: Path) 
     if plan.budget is not None and examples_per_s is not None:
         plan = replace(plan, budget=max(plan.budget - seconds, plan.budget / 2))
     if forecast is not None:
-        forecast = replace(forecast, memory_bytes=peak(recipe.execution.device))
+        lying = trial.store.bytes if recipe.execution.holds(trial.store) else 0
+        forecast = replace(forecast, memory_bytes=peak(recipe.execution.device) + lying)
         short = disk_short(forecast, path)
         findings += [short] if short else []
     return Flight(replace(recipe, plan=plan), checks, findings, notes, forecast, seconds)
