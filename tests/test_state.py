@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
 
 from lamina.batch import Loss
 from lamina.execution import Execution
 from lamina.plan import Plan
-from lamina.state import GROWTH, State
+from lamina.state import GROWTH, State, average
 from states import fresh, numbered
 
 HALF = Execution(precision="float16")
@@ -112,3 +113,15 @@ def test_float16_trains_to_what_float32_does() -> None:
             taken += state.update("network", 4.0, 0.01) is not None  # the first ones overflow, and lower the scale
         reached.append(float(loss.detach()))
     assert reached[1] == pytest.approx(reached[0], rel=0.02)
+
+
+def test_averaged_weights_follow_by_a_share_and_what_counts_is_copied() -> None:
+    averaged, network = (nn.BatchNorm1d(2) for _ in range(2))
+    with torch.no_grad():
+        network.weight.fill_(3.0)
+        network.running_mean.fill_(4.0)  # type: ignore[union-attr]
+        network.num_batches_tracked.fill_(7)  # type: ignore[union-attr]
+    average(averaged, network, 0.75)
+    assert averaged.weight.tolist() == [1.5, 1.5]
+    assert averaged.running_mean.tolist() == [1.0, 1.0]  # type: ignore[union-attr]
+    assert int(averaged.num_batches_tracked) == 7  # type: ignore[arg-type]
