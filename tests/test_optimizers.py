@@ -123,10 +123,8 @@ def test_muon_takes_the_step_of_adamw_for_vectors_and_the_head() -> None:
         group["lr"] = 0.1
     for step in range(5):
         for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
-            one.grad = (
-                torch.randn_like(one) if step != 1 or one.ndim > 1 else None
-            )  # so not all have as many steps behind them
-            other.grad = one.grad
+            # Vectors miss a step, so that not all have as many behind them.
+            one.grad = other.grad = torch.randn_like(one) if step != 1 or one.ndim > 1 else None
         optimizer.step()
         others.step()
     for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
