@@ -24,7 +24,7 @@ from lamina.layers.convolution import eligible
 from lamina.machine import bfloat16_is_native, cores, identity
 from lamina.memory import halved
 
-RULES = 9  # raised when the choice comes to be made otherwise: what was remembered before is then measured anew
+RULES = 10  # raised when the choice comes to be made otherwise: what was remembered before is then measured anew
 ROUNDS = 3
 SHARE = 0.05  # of the training's time that measuring may take
 STEPS = 40  # that an allowance of time should suffice for

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from importlib.resources import as_file, files
@@ -23,6 +24,7 @@ from lamina.environment import instructions, processor
 from lamina.errors import OptionError
 from lamina.layers.winograd_compiled import Kernels
 
+SOURCES, HEADER = ("winograd.cpp", "winograd_fused.cpp"), "winograd.h"
 COMPILERS = ("c++", "g++", "clang++")
 # Sums are not contracted, so that every compiler and processor gives the same bits.
 FLAGS = ["-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC", "-w"]
@@ -39,9 +41,10 @@ def compiler() -> str | None:
 
 @cache
 def winograd() -> Kernels:
-    """The transforms of ``layers/winograd.cpp``. Raises OptionError where they cannot be compiled."""
+    """What is in ``SOURCES``. Raises OptionError where it cannot be compiled."""
     try:
-        return Kernels(_library("winograd.cpp"))
+        with ThreadPoolExecutor() as pool:
+            return Kernels(*pool.map(_library, SOURCES))
     except (OSError, AttributeError, subprocess.SubprocessError) as error:  # AttributeError: of a missing function
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         remedy = "Install a C++ compiler, or ask for winograd or direct convolutions."
@@ -54,7 +57,7 @@ def winograd() -> Kernels:
 
 
 def compiles() -> bool:
-    """Whether ``winograd`` is to be had; the first time on a machine this takes a second or two."""
+    """Whether ``winograd`` is to be had; the first time on a machine this takes a few seconds."""
     try:
         winograd()
     except OptionError:
@@ -63,21 +66,23 @@ def compiles() -> bool:
 
 
 def _library(name: str) -> ctypes.CDLL:
-    """What a source in ``layers`` is compiled to, from the cache where it is there; what is damaged is compiled again."""
+    """What a source in ``layers`` and its header are compiled to, from the cache where that is; what is damaged is made again."""
     command = compiler()
     if command is None:
         raise OSError("no C++ compiler was found")
-    source, known = files("lamina.layers") / name, Path(command).resolve()
+    source, header = (files("lamina.layers") / each for each in (name, HEADER))
+    known = Path(command).resolve()
     made = [str(known), known.stat().st_mtime_ns, FLAGS, THREADS]
-    key = key_of(source.read_text(encoding="utf-8"), made, processor(), instructions())
+    text = [each.read_text(encoding="utf-8") for each in (source, header)]
+    key = key_of(text, made, processor(), instructions())
     path = _folder() / f"{key}.so"
     if path.exists() and _own(path):
         with suppress(OSError):
             return ctypes.CDLL(str(path))
     partial = partial_of(path)
     try:
-        with as_file(source) as file:
-            _compile(command, file, partial)
+        with as_file(source) as file, as_file(header) as shared:
+            _compile([command, *FLAGS, "-I", str(shared.parent)], file, partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -105,10 +110,10 @@ def _own(path: Path) -> bool:
     return known.st_uid == os.getuid() and not known.st_mode & 0o022
 
 
-def _compile(command: str, source: Path, into: Path) -> None:
+def _compile(command: list[str], source: Path, into: Path) -> None:
     """Raises CalledProcessError, with what the compiler said, where no way works."""
     for threads in THREADS:
-        asked = [command, *FLAGS, *threads, str(source), "-o", str(into)]
+        asked = [*command, *threads, str(source), "-o", str(into)]
         done = subprocess.run(asked, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
         if not done.returncode:
             with into.open("rb") as file:

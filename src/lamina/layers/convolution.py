@@ -1,13 +1,13 @@
 """Convolution: a 3x3 convolution that trains by tiles on the CPU, where that takes fewer multiplications and gains by it."""
 
 from collections.abc import Callable
-from math import inf
+from math import gcd, inf
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from lamina.layers import winograd, winograd_bfloat16, winograd_compiled
+from lamina.layers import winograd, winograd_bfloat16, winograd_compiled, winograd_fused
 from lamina.layers.winograd_compiled import Kernels
 
 Convolutions = Literal["direct", "winograd", "winograd-compiled"]
@@ -92,7 +92,8 @@ def gains(
         each = -(-height // 4) * -(-width // 4)
         tiles, filled = number * each, height * width / each
     if compiled:
-        even = not (channels % winograd_compiled.EVEN or convolution.out_channels % winograd_compiled.EVEN)
+        fused = dtype == torch.float32 and winograd_fused.narrow(convolution.weight)
+        even = not gcd(channels, convolution.out_channels) % (winograd_fused if fused else winograd_compiled).EVEN
         enough = tiles >= winograd_compiled.FEW * channels and filled >= winograd_compiled.FILLED
         return even and enough and dtype in winograd_compiled.PIECE
     if dtype == torch.bfloat16:

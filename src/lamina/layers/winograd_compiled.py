@@ -1,7 +1,8 @@
 """Winograd's convolutions whose transforms are compiled: each reads its input once and writes its output once.
 
 Done by PyTorch's operations, as in ``winograd.py`` and ``winograd_bfloat16.py``, transforms go through memory many times, and
-take longer than the products between them. ``native.py`` compiles those of ``winograd.cpp``, where the machine has a compiler.
+take longer than the products between them. ``native.py`` compiles those of ``winograd.cpp``, where the machine has a compiler,
+and, for narrow convolutions in float32, transforms and products together (``winograd_fused.py``).
 """
 
 import ctypes
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lamina.layers.winograd_bfloat16 import direct_gradients
+from lamina.layers.winograd_fused import Fused, narrow
 
 EVEN = 32  # what numbers of channels are divisible by
 FEW = 1 / 16  # tiles for each input channel below which transforming the filters costs more than it saves
@@ -22,10 +24,11 @@ _NAMES = {torch.float32: "float", torch.bfloat16: "bfloat16"}
 
 
 class Kernels:
-    """The transforms, from a compiled library. Images are rows (n, h, w, c), points (36, n th tw, c)."""
+    """The transforms, from a compiled library, and those with products between them, from another. Images are rows
+    (n, h, w, c), points (36, n th tw, c)."""
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self._library = library
+    def __init__(self, library: ctypes.CDLL, fused: ctypes.CDLL) -> None:
+        self._library, self.fused = library, Fused(fused)
         size, pointer = ctypes.c_int64, ctypes.c_void_p
         takes: dict[str, list[type]] = {"pixels": [size] * 4, "outputs": [size] * 4, "taps": [size] * 2}
         takes["pooled"] = [*takes["outputs"], pointer]
@@ -92,7 +95,8 @@ class Kernels:
 
 class Winograd(torch.autograd.Function):
     """A 3x3 convolution of stride 1 and padding 1: an image (n, c, h, w), float32 or bfloat16, with a float32 weight
-    (k, c, 3, 3); c and k are divisible by 32. A max pooling of 2x2 can follow, which counts half windows as whole ones."""
+    (k, c, 3, 3); c and k are divisible by 32, or 16 where all is done at once (``winograd_fused.py``). A max pooling of 2x2 can
+    follow, which counts half windows as whole ones."""
 
     @staticmethod
     @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
@@ -103,6 +107,11 @@ class Winograd(torch.autograd.Function):
         image's memory. In float32, where it is hardly quicker, they are made anew.
         """
         rows = image.permute(0, 2, 3, 1).contiguous()  # (n, h, w, c)
+        ctx.kernels = kernels
+        if image.dtype == torch.float32 and narrow(weight):
+            out, places = kernels.fused.forward(rows, weight, pooled)
+            ctx.save_for_backward(image, weight, None, places)
+            return out.permute(0, 3, 1, 2).detach()  # no view, so that it may be changed in place
         taps = weight.detach().permute(0, 2, 3, 1).contiguous()  # (k, 3, 3, c)
         filters = kernels.spread("taps", taps, rows.new_empty(36, len(taps), taps.shape[3]))
         sides = (-(-side // 2) for side in rows.shape[1:3]) if pooled else rows.shape[1:3]
@@ -117,9 +126,8 @@ class Winograd(torch.autograd.Function):
                 kernels.collect("outputs", points, into)
             if image.dtype == torch.bfloat16 and ctx.needs_input_grad[1]:
                 kept.append(tiles)
-        ctx.kernels = kernels
         ctx.save_for_backward(image, weight, filters, places, *kept)
-        return out.permute(0, 3, 1, 2).detach()  # no view, so that it may be changed in place
+        return out.permute(0, 3, 1, 2).detach()
 
     @staticmethod
     @torch.autocast("cpu", enabled=False)  # type: ignore[untyped-decorator]
@@ -137,6 +145,9 @@ class Winograd(torch.autograd.Function):
         rows, errors = (
             each.permute(0, 2, 3, 1).contiguous() for each in (image, gradient[0])
         )  # (n, h, w, c), (n, h, w, k) or pooled
+        if filters is None:
+            by_image = kernels.fused.by_image(errors, places, rows, weight).permute(0, 3, 1, 2) if image_asked else None
+            return by_image, kernels.fused.by_weight(errors, places, rows) if weight_asked else None, None, None
         out = torch.empty_like(rows)
         by_filter: Tensor | None = None  # (36, k, c)
         for place, (row, error, into, *at) in enumerate(
