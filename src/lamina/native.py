@@ -66,7 +66,7 @@ def compiles() -> bool:
 
 
 def _library(name: str) -> ctypes.CDLL:
-    """What a source in ``layers`` and its header are compiled to, from the cache where that is; what is damaged is made again."""
+    """What a source in ``layers`` and its header are compiled to, from the cache if it is there. Damaged ones are made anew."""
     command = compiler()
     if command is None:
         raise OSError("no C++ compiler was found")
