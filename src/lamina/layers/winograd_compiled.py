@@ -146,8 +146,13 @@ class Winograd(torch.autograd.Function):
             each.permute(0, 2, 3, 1).contiguous() for each in (image, gradient[0])
         )  # (n, h, w, c), (n, h, w, k) or pooled
         if filters is None:
-            by_image = kernels.fused.by_image(errors, places, rows, weight).permute(0, 3, 1, 2) if image_asked else None
-            return by_image, kernels.fused.by_weight(errors, places, rows) if weight_asked else None, None, None
+            done = kernels.fused
+            return (
+                done.by_image(errors, places, rows, weight).permute(0, 3, 1, 2) if image_asked else None,
+                done.by_weight(errors, places, rows) if weight_asked else None,
+                None,
+                None,
+            )
         out = torch.empty_like(rows)
         by_filter: Tensor | None = None  # (36, k, c)
         for place, (row, error, into, *at) in enumerate(
