@@ -63,6 +63,20 @@ def test_a_compiler_without_threads_is_taken_as_it_is(tmp_path: Path, monkeypatc
     assert native.compiles()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the compiler is a shell script")
+def test_a_compiler_that_is_stopped_leaves_nothing_without_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(
+        tmp_path,
+        'case "$*" in *-fopenmp*) kill -INT $$;; esac; for last; do :; done; echo library > $last',
+        monkeypatch,
+    )
+    with pytest.raises(OptionError, match="SIGINT"):
+        native.winograd()
+    assert not list((tmp_path / "cache/native").iterdir())
+
+
 def test_without_a_compiler_a_wish_is_refused_and_a_run_goes_on_without(no_compiler: None) -> None:
     assert native.compiler() is None
     assert not native.compiles()

@@ -13,8 +13,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
-from importlib.resources import as_file, files
+from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from platformdirs import user_cache_path
 
@@ -26,7 +27,8 @@ from lamina.layers.winograd_compiled import Kernels
 
 SOURCES, HEADER = ("winograd.cpp", "winograd_fused.cpp"), "winograd.h"
 COMPILERS = ("c++", "g++", "clang++")
-# Sums are not contracted, so that every compiler and processor gives the same bits.
+# Sums are not contracted, so that every compiler and processor gives the same bits; but for products in winograd_fused.cpp,
+# which differ where there is no fused multiply-add.
 FLAGS = ["-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC", "-w"]
 # Some compilers know no threads; and on a Mac theirs are not PyTorch's, which refuses to stand beside others.
 THREADS: tuple[list[str], ...] = ([],) if sys.platform == "darwin" else (["-fopenmp"], [])
@@ -45,7 +47,8 @@ def winograd() -> Kernels:
     try:
         with ThreadPoolExecutor() as pool:
             return Kernels(*pool.map(_library, SOURCES))
-    except (OSError, AttributeError, subprocess.SubprocessError) as error:  # AttributeError: of a missing function
+    except (OSError, AttributeError, RuntimeError, subprocess.SubprocessError) as error:
+        # AttributeError: of a missing function; RuntimeError: no thread can be started
         said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
         remedy = "Install a C++ compiler, or ask for winograd or direct convolutions."
         if isinstance(error, OSError) and error.errno:  # of the disk
@@ -70,19 +73,20 @@ def _library(name: str) -> ctypes.CDLL:
     command = compiler()
     if command is None:
         raise OSError("no C++ compiler was found")
-    source, header = (files("lamina.layers") / each for each in (name, HEADER))
+    texts = {each: (files("lamina.layers") / each).read_text(encoding="utf-8") for each in (name, HEADER)}
     known = Path(command).resolve()
     made = [str(known), known.stat().st_mtime_ns, FLAGS, THREADS]
-    text = [each.read_text(encoding="utf-8") for each in (source, header)]
-    key = key_of(text, made, processor(), instructions())
+    key = key_of(texts, made, processor(), instructions())
     path = _folder() / f"{key}.so"
     if path.exists() and _own(path):
         with suppress(OSError):
             return ctypes.CDLL(str(path))
     partial = partial_of(path)
     try:
-        with as_file(source) as file, as_file(header) as shared:
-            _compile([command, *FLAGS, "-I", str(shared.parent)], file, partial)
+        with TemporaryDirectory() as folder:
+            for each, text in texts.items():
+                Path(folder, each).write_text(text, encoding="utf-8")
+            _compile(command, Path(folder, name), partial)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -110,11 +114,13 @@ def _own(path: Path) -> bool:
     return known.st_uid == os.getuid() and not known.st_mode & 0o022
 
 
-def _compile(command: list[str], source: Path, into: Path) -> None:
+def _compile(command: str, source: Path, into: Path) -> None:
     """Raises CalledProcessError, with what the compiler said, where no way works."""
     for threads in THREADS:
-        asked = [*command, *threads, str(source), "-o", str(into)]
+        asked = [command, *FLAGS, *threads, str(source), "-o", str(into)]
         done = subprocess.run(asked, capture_output=True, text=True, errors="replace", timeout=PATIENCE)
+        if done.returncode < 0:  # it was stopped, by Ctrl-C or for want of memory: no way was tried
+            break
         if not done.returncode:
             with into.open("rb") as file:
                 os.fsync(file)  # a library that is cut short ends the process that loads it

@@ -55,7 +55,7 @@ def test_outputs_and_gradients_are_those_of_a_direct_convolution(shape: tuple[in
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(
     "shape",
-    [(2, 32, 8, 8), (1, 64, 4, 12), (3, 32, 7, 9), (2, 32, 1, 3), (5, 96, 13, 2), (40, 64, 32, 32), (3, 288, 7, 9)],
+    [(2, 32, 8, 8), (1, 64, 4, 12), (3, 32, 7, 9), (2, 32, 1, 3), (5, 96, 13, 2), (40, 64, 32, 32), (130, 288, 7, 9)],
 )
 def test_so_they_are_where_transforms_are_compiled(
     shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format, kernels: Kernels
@@ -240,6 +240,7 @@ def test_tensors_that_do_not_fit_are_refused_before_anything_is_written(kernels:
     rows, places = torch.ones(2, 7, 8, 32), torch.zeros(2, 4, 4, 64, dtype=torch.uint8)
     assert fused.by_weight(error, places, rows).shape == weight.shape
     for which, given in (
+        (fused.forward, (rows, weight.double())), (fused.forward, (rows, weight[..., :1])),
         (fused.forward, (rows.double(), weight)), (fused.forward, (rows[..., :16], weight)),
         (fused.forward, (rows, weight[:40])), (fused.forward, (rows.transpose(1, 2), weight)),
         (fused.by_image, (error, places, rows[:1], weight)), (fused.by_image, (error, places.int(), rows, weight)),

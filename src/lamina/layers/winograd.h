@@ -155,12 +155,12 @@ template <int SIDE, int EDGE, class Number>
 inline void square(const Image<Number> &from, int64_t n, int64_t y, int64_t x, int64_t c, Vector *in) {
     const Shape &shape = from.shape;
     int64_t top = 4 * y - EDGE, left = 4 * x - EDGE;
-    const Number *first = from.rows + shape.pixel(n, top, left) + c;
+    int64_t first = shape.pixel(n, top, left) + c;
     bool whole = top >= 0 && top + SIDE <= shape.height && left >= 0 && left + SIDE <= shape.width;
     for (int i = 0; i < SIDE; i++)
         for (int j = 0; j < SIDE; j++) {
             bool inside = whole || (top + i >= 0 && top + i < shape.height && left + j >= 0 && left + j < shape.width);
-            in[i * SIDE + j] = inside ? load(first + (i * shape.width + j) * shape.channels) : Vector{};
+            in[i * SIDE + j] = inside ? load(from.rows + first + (i * shape.width + j) * shape.channels) : Vector{};
         }
 }
 

@@ -50,7 +50,7 @@ inline void multiply_rows(
         Vector row[WIDE];
         for (int w = 0; w < WIDE; w++) row[w] = load(b + i * b_step + w * LANES);
         for (int r = 0; r < ROWS; r++) {
-            Vector each = a[r * a_row + i * a_step] - Vector{};  // a broadcast from memory; a sum would be one of registers
+            Vector each = a[r * a_row + i * a_step] - Vector{};  // a broadcast: x - 0 is x, where x + 0 would be added, for -0
             for (int w = 0; w < WIDE; w++) sums[r][w] = multiply_add(each, row[w], sums[r][w]);
         }
     }
@@ -77,11 +77,13 @@ inline void multiply(
             );
 }
 
-// Points of TILES tiles with BLOCK channels, (36, tiles, channels); what no tile fills is a finite number.
+// Points of TILES tiles with BLOCK channels, (36, tiles, channels). Where no tile is, something is left over: no other row of a
+// product depends on it.
 struct Room {
-    static constexpr int64_t LINE = 16, PLANE = TILES * BLOCK + LINE;  // a tile's points do not share a place in the cache
-    std::vector<float> numbers = std::vector<float>(36 * PLANE + LINE);
-    float *first = numbers.data() + (-reinterpret_cast<uintptr_t>(numbers.data()) / sizeof(float)) % LINE;  // begins a line
+    static constexpr int64_t NUMBERS = 16;  // in a line of the cache
+    static constexpr int64_t PLANE = TILES * BLOCK + NUMBERS;  // a tile's points do not share a place in the cache
+    std::vector<float> numbers = std::vector<float>(36 * PLANE + NUMBERS);
+    float *first = numbers.data() + (-reinterpret_cast<uintptr_t>(numbers.data()) / sizeof(float)) % NUMBERS;  // begins a line
     float *point(int64_t point) { return first + point * PLANE; }
 };
 
@@ -143,14 +145,13 @@ template <class Source, class Sink> void convolve(const Source &from, const floa
     }
 }
 
-// The gradient of filters, (k, 3, 3, c), from an image and its outputs' gradient. Images are cut into groups, whose sums,
+// The gradient of filters, (k, 3, 3, c), from an image and its outputs' gradient. Tiles are cut into groups, whose sums,
 // blocks of (k, c), are added up at the end.
 template <class Source>
 void by_filter(
     const Image<float> &from, const Source &errors, float *sums, int64_t groups, float *taps, int threads
 ) {
-    int64_t c = from.shape.channels, k = errors.shape.channels, images = from.shape.images;
-    int64_t each = from.shape.down() * from.shape.across();
+    int64_t c = from.shape.channels, k = errors.shape.channels, tiles = from.shape.tiles();
 #pragma omp parallel num_threads(threads)
     {
         Room pixels, outputs;
@@ -161,8 +162,8 @@ void by_filter(
                     Block block(out, in, k, c);
                     float *sum = sums + group * 36 * k * c;
                     std::fill_n(sum + block.begin, 36 * block.rows * block.columns, 0.0f);
-                    int64_t last = images * (group + 1) / groups * each;
-                    for (int64_t first = images * group / groups * each; first < last; first += TILES) {
+                    int64_t last = tiles * (group + 1) / groups;
+                    for (int64_t first = tiles * group / groups; first < last; first += TILES) {
                         int64_t count = std::min(TILES, last - first);
                         fill<pixels_to_points, 6, 1>(pixels, from, first, count, in, block.columns);
                         fill<outputs_to_points, 4, 0>(outputs, errors, first, count, out, block.rows);

@@ -15,7 +15,7 @@ from torch import Tensor
 EVEN = 16  # what numbers of channels are divisible by
 NARROW = 64 * 128  # channels in times channels out, up to which it is the quicker way: their filters take 1.2 MB
 _BLOCK = 64  # channels of a block in winograd_fused.cpp
-_PARTS = 8  # into which the gradient of the filters is cut at least, so that as many threads share it
+_PARTS = 8  # tasks into which the gradient of the filters is cut at least, so that threads can share it
 
 
 def narrow(weight: Tensor) -> bool:
@@ -58,7 +58,7 @@ class Fused:
         _check(rows, None, rows.shape, channels)
         _check(error, places, rows.shape, outputs)
         blocks = -(-channels // _BLOCK) * -(-outputs // _BLOCK)
-        groups = min(len(rows), -(-_PARTS // blocks))
+        groups = -(-_PARTS // blocks)
         sums, taps = rows.new_empty(groups, 36 * outputs * channels), rows.new_empty(outputs, 3, 3, channels)
         self._library.fused_by_filter(
             rows.data_ptr(), *rows.shape, error.data_ptr(), _address(places), outputs, sums.data_ptr(), groups,
@@ -76,7 +76,9 @@ class Fused:
         whole: torch.Size,
     ) -> None:
         """By taps (c, 3, 3, k), from and to images of the height and width of ``whole``, or what was pooled of such."""
-        (channels, *_, outputs), threads = taps.shape, torch.get_num_threads()
+        (channels, *sides, outputs), threads = taps.shape, torch.get_num_threads()
+        if taps.dtype != torch.float32 or sides != [3, 3]:
+            raise ValueError(f"{taps.dtype} taps {tuple(taps.shape)} for {channels} channels of {tuple(whole)}")
         _check(given, given_places, whole, channels)
         _check(out, places, whole, outputs)
         taps, filters = taps.contiguous(), given.new_empty(36 * channels * outputs)
