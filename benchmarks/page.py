@@ -24,7 +24,8 @@ Lamina beside what its users would pick instead. The entrants of a benchmark ran
 slows all alike, and ratios are formed within a round; date and commit stand below each. `make bench` repeats those that fit
 into half an hour (`python -m benchmarks.run --help` says how to ask for more, or for other data). This page is generated from
 `benchmarks/results/`, and its verdicts follow from the figures by rule. Each peer is used as its own documentation would have
-it; the scripts are in `benchmarks/`. All runs are on the CPU.
+it; the scripts are in `benchmarks/`. All runs are on the CPU. The lines below figures name what the processor can do: where it
+has no bfloat16, networks of convolutions train in float32, and ratios are smaller (see "The machine" in [the log](log.md)).
 
 An entrant is called *ahead* when it was ahead in every one of at least three rounds; otherwise no difference is shown.
 """
